@@ -16,6 +16,21 @@ def ready(up, name="tiny"):
     return up.wait_unit(name, "ready")
 
 
+def gated(bench, before="", after=""):
+    """A unit of shell: `before`, the test's open_gate(bench, unit), `after`."""
+    gate = bench.path("gate")
+    return ["sh", "-c", f"{before}\nwhile [ ! -e {gate} ]; do sleep 0.02; done\nrm {gate}\n{after}"]
+
+
+def open_gate(bench):
+    with open(bench.path("gate"), "wb"):
+        pass
+
+
+def mock_words(name="tiny"):
+    return f"{PROGRAM} mock --name {name} --port ${{PORT}} --models {name}"
+
+
 def refused(reply, status, code):
     assert reply.status == status, reply
     assert reply.error()["code"] == code, reply
@@ -41,13 +56,14 @@ def test_a_unit_is_started_asked_and_used(bench):
 
 @pytest.mark.smoke
 def test_requests_wait_for_a_unit_that_starts(bench):
-    up = bench.up({"engine": [mock_unit("tiny", args=["--ready-after-ms", 700])]})
-    watch = Stopwatch()
+    command = gated(bench, after=f"exec {mock_words()}")
+    up = bench.up({"engine": [{"name": "tiny", "command": command, "models": ["tiny"]}]})
     replies = [up.open_chat(stream=False) for _ in range(5)]
+    until(lambda: up.metric("inferd_waiting") == 5, "they wait")
+    open_gate(bench)
     for c in replies:
         with c:
             assert c.reply().status == 200
-    assert watch.seconds() > 0.4
     assert up.metric("inferd_tickets_total") == 5
 
 
@@ -100,8 +116,8 @@ def test_ready_timeout(bench):
 def test_a_command_that_cannot_start(bench):
     up = bench.up({"engine": [{"name": "none", "command": ["/no/such/program", "${PORT}"], "models": ["none"]}, mock_unit("tiny")]})
     ready(up)
+    until(lambda: up.unit("none")["last_exit"], "why is told")
     assert up.unit("none")["state"] in ("backoff", "parked", "starting")
-    assert up.unit("none")["last_exit"]
     assert up.chat().status == 200
 
 
@@ -113,8 +129,8 @@ def test_a_killed_unit_comes_back(bench):
     up = bench.up({"engine": [mock_unit("tiny", restart_delay_ms=300)]})
     first = ready(up)["pid"]
     os.kill(first, signal.SIGKILL)
-    row = until(lambda: up.unit("tiny")["state"] == "backoff" and up.unit("tiny"), "its death is noticed", 2)
-    assert "9" in row["last_exit"] or "KILL" in row["last_exit"], row
+    last_exit = up.wait_log(unit="tiny", state="backoff")["last_exit"]
+    assert "9" in last_exit or "KILL" in last_exit
     watch = Stopwatch()
     assert up.chat().status == 200, "a request waits for the next run"
     assert watch.seconds() < 5 * SLOW
@@ -127,7 +143,7 @@ def test_death_in_the_middle_of_a_stream(bench):
     pid = ready(up)["pid"]
     with up.open_chat() as c:
         reply = c.head()
-        assert c.more()
+        assert c.begun()
         os.kill(pid, signal.SIGKILL)
         c.body(reply)
     assert not reply.whole and b"[DONE]" not in reply.body
@@ -142,15 +158,17 @@ def test_back_off(bench):
     until(lambda: up.unit("bad")["restarts"] >= 4, "four restarts", 8)
     row = until(lambda: up.unit("bad")["state"] == "backoff" and up.unit("bad"), "it waits")
     assert row["next_start_ms"] <= 500 and "3" in row["last_exit"]
-    waits = [r["next_ms"] for r in up.log(unit="bad", state="backoff")]
+    waits = until(lambda: len(r := up.log(unit="bad", state="backoff")) >= 4 and [x["next_ms"] for x in r], "four are logged")
     assert waits[0] == 200 and max(waits) <= 400 and waits[-1] >= 350, waits  # never less than 200
 
 
 @pytest.mark.parametrize("policy, code, again", [("never", 0, False), ("never", 1, False), ("on-failure", 0, False),
                                                  ("on-failure", 1, True), ("always", 0, True)])
 def test_restart_policies(bench, policy, code, again):
-    up = bench.up({"engine": [mock_unit("tiny", args=["--exit-after-ms", f"500:{code}"], restart=policy, restart_delay_ms=10)]})
+    command = gated(bench, f"{mock_words()} &", f"kill $!; wait $!; exit {code}")
+    up = bench.up({"engine": [{"name": "tiny", "command": command, "models": ["tiny"], "restart": policy, "restart_delay_ms": 10}]})
     ready(up)
+    open_gate(bench)
     if again:
         until(lambda: up.unit("tiny")["restarts"] >= 1, "started again")
     else:
@@ -210,11 +228,11 @@ def test_a_hanging_unit(bench):
 
 
 def test_hang_timeout(bench):
-    up = bench.up({"engine": [mock_unit("tiny", live_interval_ms=50, live_timeout_ms=100, hang_timeout_ms=300, restart_delay_ms=10,
-                                        stop_grace_ms=100)]})
+    up = bench.up({"engine": [mock_unit("tiny", live_interval_ms=100, live_timeout_ms=500, hang_timeout_ms=1500,
+                                        restart_delay_ms=10, stop_grace_ms=100)]})
     pid = ready(up)["pid"]
     os.kill(pid, signal.SIGSTOP)
-    until(lambda: up.unit("tiny")["restarts"] == 1 and up.unit("tiny")["state"] == "ready", "it is replaced", 8)
+    until(lambda: up.unit("tiny")["restarts"] >= 1 and up.unit("tiny")["state"] == "ready", "it is replaced", 8)
     assert not alive(pid) and up.chat().status == 200
 
 
@@ -239,11 +257,11 @@ def test_stop_start_restart(bench):
 
 
 def test_drain_finishes_what_it_has(bench):
-    up = bench.up({"engine": [mock_unit("tiny", args=["--tokens-per-second", 40, "--repeat", 3])]})
+    up = bench.up({"engine": [mock_unit("tiny", args=["--tokens-per-second", 40, "--repeat", 8])]})
     pid = ready(up)["pid"]
     with up.open_chat(seconds=20) as c:
         reply = c.head()
-        assert c.more()
+        assert c.begun()
         up.ctl("drain", "tiny")
         up.wait_unit("tiny", "draining")
         refused(up.chat(), 503, "no_healthy_service")
@@ -294,15 +312,15 @@ def test_what_left_the_group_is_ended_too(bench):
 
 
 def test_slots_of_a_unit(bench):
-    up = bench.up({"engine": [mock_unit("tiny", args=["--latency-ms", 100], slots=1)]})
+    up = bench.up({"engine": [mock_unit("tiny", args=["--latency-ms", 600], slots=1)]})
     ready(up)
-    held = [up.open_chat(stream=False) for _ in range(5)]
-    most = 0
+    held = [up.open_chat(stream=False) for _ in range(4)]
+    until(lambda: up.unit("tiny")["waiting"] >= 1, "who finds no slot waits")
     for c in held:
-        most = max(most, up.unit("tiny")["in_flight"])
+        assert up.unit("tiny")["in_flight"] <= 1
         with c:
             assert c.reply().status == 200
-    assert most == 1 and up.unit("tiny")["waiting"] == 0 and up.unit("tiny")["in_flight"] == 0
+    until(lambda: up.unit("tiny")["waiting"] == 0 and up.unit("tiny")["in_flight"] == 0, "the slot is free")
 
 
 # ---- output ----
@@ -326,12 +344,13 @@ def test_output_is_kept_as_it_is(bench):
 def test_a_flood_of_output_stops_nobody(bench):
     with open(bench.path("flood"), "wb") as f:
         f.write((b"x" * 99 + b"\n") * 300000)  # 30 MB
+    watch = Stopwatch()
     up = bench.up({"engine": [mock_unit("tiny", args=["--emit-file", bench.path("flood")])]})
     ready(up)
     for _ in range(20):
         assert up.chat().status == 200
     records = [r for r in up.log() if "xxxxx" in str(r)]
-    assert len(records) <= 2000, "the log is rate-limited"
+    assert len(records) <= 100 * (watch.seconds() + 2), "the log is rate-limited"
 
 
 def test_mixed_sources(bench):

@@ -115,7 +115,7 @@ def test_a_removed_unit_finishes_its_stream(bench):
     up.wait_unit("tiny", "ready")
     with up.open_chat(seconds=20) as c:
         reply = c.head()
-        assert c.more()
+        assert c.begun()
         reload(up, base)
         assert up.chat().status in (404, 503)
         c.body(reply)

@@ -7,7 +7,9 @@ Where the system forbids it, the tests run on the host's loopback and say so; th
 published ports are skipped when somebody else has one of them."""
 
 import ctypes
+import errno
 import fcntl
+import itertools
 import os
 import resource
 import socket
@@ -15,6 +17,8 @@ import struct
 
 CLONE_NEWNET = 0x40000000
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFADDR, IFF_UP = 0x8913, 0x8914, 0x8916, 0x1
+FREE_PORTS = range(20000, 27000, 2)  # every other one: see fabric.free_pair()
+_nth = itertools.count(os.getpid())  # processes that share a network begin apart
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -112,10 +116,17 @@ def inhabitants():
 
 
 def free_port(host="127.0.0.1"):
-    """A port nobody listens on: for what must be refused, or written into a configuration."""
+    """A port nobody listens on: for what must be refused, or written into a configuration. From below those that the
+    kernel gives to connections, or one of them could have it before it is bound, or connect it to itself."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as s:
-        s.bind((host, 0))
-        return s.getsockname()[1]
+        while True:
+            port = FREE_PORTS[next(_nth) % len(FREE_PORTS)]
+            try:
+                s.bind((host, port))
+                return port
+            except OSError as e:
+                if e.errno != errno.EADDRINUSE:
+                    raise
 
 
 def allow_descriptors(n):

@@ -144,6 +144,10 @@ class Connection:
         self.waiting += data
         return bool(data)
 
+    def begun(self):
+        """Waits for a byte behind the head; those that came with it count, for nothing more may come. False at the end."""
+        return bool(self.waiting) or self.more()
+
     def _until(self, mark):
         while mark not in self.waiting:
             if not self.more():
