@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/jsonw.h"
@@ -228,6 +229,8 @@ static void fork_idler(bool stray)
 {
     pid_t pid = fork();
 
+    if (stray && pid > 0)
+        (void)waitpid(pid, NULL, 0); /* so that from here on the stray is one */
     if (pid != 0)
         return;
     if (stray) {
