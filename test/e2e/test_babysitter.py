@@ -27,7 +27,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         with open(sys.argv[2]) as f:
             answers = {"/asked": [200, json.dumps(asked)], **json.load(f)}
-        asked.append(self.path)
+        asked.append([self.path, time.monotonic()])
         status, body = answers.get(self.path, [404, "no such path"])
         time.sleep(600 if status == 0 else 0)
         self.send_response(status)
@@ -52,7 +52,7 @@ def answer(bench, port, answers):
 
 
 def engine(bench, answers, **rest):
-    """Arguments for bench.sitter(): an engine that has only these paths, and /asked: the paths it was asked for."""
+    """Arguments for bench.sitter(): an engine that has only these paths, and /asked: what it was asked for, and when."""
     path = bench.path("engine.py")
     with open(path, "w", encoding="utf-8") as f:
         f.write(ENGINE)
@@ -66,10 +66,34 @@ def shell(script, **rest):
     return {"config": {"backend": {"type": "command", "command": "/bin/sh", "args": ["-c", script]}, **rest}}
 
 
-def descendants(sitter):
-    """The engine, what it started, and what left it: strays become the babysitter's."""
-    own = children(sitter.pid)
-    return [p for p in own + [p for c in own for p in children(c)] if alive(p)]
+def gated(bench, **rest):
+    """The same for a mock that is there once a file is, and the file's path."""
+    port, gate = free_pair(), bench.path("gate")
+    mock = f"exec {PROGRAM} mock --name gated --port {port} --models m1"
+    return {"engine_port": port, **shell(f"until [ -e {gate} ]; do sleep 0.02; done; {mock}", **rest)}, gate
+
+
+def touch(path):
+    with open(path, "w", encoding="utf-8"):
+        pass
+
+
+def family(sitter, n):
+    """The engine, what it started, and the stray, which is the babysitter's since who forked it has ended: n
+    processes, or none yet."""
+    own = [p for p in children(sitter.pid) if alive(p)]
+    found = own + [p for c in own for p in children(c) if alive(p)]
+    return found if (len(own), len(found)) == (2, n) else []
+
+
+def asked_for(sitter, path):
+    """When its engine was asked for that path, on the monotonic clock."""
+    return [when for what, when in raw.get(f"127.0.0.1:{sitter.engine_port}", "/asked").json() if what == path]
+
+
+def but_for_its_age(models):
+    """A mock's list: "created" is when it was asked."""
+    return [{**m, "created": 0} for m in models]
 
 
 def health(sitter):
@@ -114,15 +138,15 @@ def test_one_engine_from_start_to_end(bench):
     assert {k: own[k] for k in ("host", "hostname", "port", "url", "status", "metadata")} == {
         "host": "localhost", "hostname": "localhost", "port": at, "url": f"http://localhost:{at}", "status": "running",
         "metadata": {"babysitter": "enhanced", "type": "command"}}
+    assert but_for_its_age(server["metadata"].pop("models_list")) == but_for_its_age(models["data"])
     assert {k: server[k] for k in ("host", "hostname", "port", "url", "status", "metadata")} == {
         "host": "localhost", "hostname": "localhost", "port": port, "url": f"http://localhost:{port}", "status": "running",
-        "metadata": {"babysitter": "enhanced", "models": ["m1", "m2"], "models_list": models["data"],
-                     "parent_service": "svc", "type": "openai-api"}}
+        "metadata": {"babysitter": "enhanced", "models": ["m1", "m2"], "parent_service": "svc", "type": "openai-api"}}
     for phrase in ("Service detected", "Fetched 2 models", "registered name=svc ", "registered name=svc-server"):
         sitter.wait_log(phrase)
     sitter.signal(signal.SIGTERM)
-    assert sitter.wait_exit() == 0
-    assert not alive(info["pid"]) and registry.names() == []
+    assert sitter.wait_exit() == 0 and not alive(info["pid"])
+    until(lambda: registry.names() == [], "the registry knows of the end")
 
 
 def test_paths_and_methods(bench):
@@ -142,13 +166,15 @@ def test_paths_and_methods(bench):
 
 
 def test_starting_is_200_until_the_engine_was_ready_once(bench):
-    sitter = bench.sitter(models=["m1"], mock_args=["--ready-after-ms", 1500], config={"babysitter": {"restart_delay": 60}})
+    late, gate = gated(bench, babysitter={"restart_delay": 60})
+    sitter = bench.sitter(**late)
     until(sitter.child, "it is started")
     status, body = health(sitter)
     assert (status, body["status"]) == (200, "starting")
     assert body["infinilm_server_running"] and not body["infinilm_server_ready"] and body["infinilm_server_port"] is None
     reply = sitter.ask("GET", "/models")
     assert reply.status == 503 and reply.error()["code"] == "engine_unavailable"
+    touch(gate)
     wait_health(sitter, 200, "healthy")
     os.kill(sitter.child(), signal.SIGKILL)
     body = wait_health(sitter, 503, "restarting")
@@ -178,15 +204,16 @@ def test_a_crash_loop_ends_in_failed(bench):
     info = sitter.get("/info")
     assert (info["restart_count"], info["consecutive_restarts"], info["last_exit"]) == (2, 2, "exit status 3")
     assert health(sitter)[0] == 200, "it has never been ready"
-    assert registry.names() == ["svc"], "what never was ready is not registered"
+    until(lambda: registry.names() == ["svc"], "what never was ready is not registered")
     never(lambda: launches(sitter) > 3, "it is started again", 1)
 
 
 def test_failed_after_ready_is_503_and_still_answers_and_beats(bench):
     registry = bench.registry()
     care = {**QUICK, "max_restarts": 0, "heartbeat_interval": 1}
-    sitter = bench.sitter(models=["m1"], mock_args=["--exit-after-ms", "1000:7"], name="svc", registry=registry,
-                          config={"babysitter": care})
+    sitter = bench.sitter(models=["m1"], name="svc", registry=registry, config={"babysitter": care})
+    until(lambda: registry.names() == ["svc", "svc-server"], "both names are registered")
+    os.kill(sitter.child(), signal.SIGKILL)
     wait_health(sitter, 503, "failed")
     until(lambda: launches(sitter) == 1, "one launch is in the log")
     until(lambda: registry.get("/services/svc-server")["status"] == "failed", "the registry knows")
@@ -195,8 +222,8 @@ def test_failed_after_ready_is_503_and_still_answers_and_beats(bench):
 
 
 def test_exit_status_0_under_on_failure(bench):
-    sitter = bench.sitter(models=["m1"], mock_args=["--exit-after-ms", "800:0"],
-                          config={"babysitter": {**QUICK, "restart": "on-failure"}})
+    sitter = bench.sitter(models=["m1"], config={"babysitter": {**QUICK, "restart": "on-failure"}}).wait_state("ready")
+    os.kill(sitter.child(), signal.SIGTERM)  # a mock's own way to end well
     wait_health(sitter, 503, "exited")
     assert sitter.get("/info")["last_exit"] == "exit status 0" and sitter.get("/info")["restart_count"] == 0
 
@@ -227,7 +254,8 @@ def test_a_frozen_engine_is_unresponsive_until_it_answers(bench):
     os.kill(pid, signal.SIGCONT)
     wait_health(sitter, 200, "healthy", 20)
     until(lambda: registry.get("/services/svc-server")["status"] == "running", "the registry knows")
-    assert sitter.child() == pid and sitter.metric("inferd_registrar_registrations_total") == posts + 1
+    assert sitter.child() == pid
+    until(lambda: sitter.metric("inferd_registrar_registrations_total") == posts + 1, "its answer has come")
 
 
 @pytest.mark.fault
@@ -269,10 +297,11 @@ class Listener(OldRegistry):
         super().__init__()
 
     def answer(self, s, head, body):
-        super().answer(s, head, body)
         method, target, _ = head.split("\r\n")[0].split(" ")
         document = json.loads(body) if body else {}
+        # before the answer, behind which the next one comes on another thread
         self.events.append((method, document.get("name") or target.split("/")[2], document.get("status"), document, head))
+        super().answer(s, head, body)
 
     def of(self, name):
         return [(m, s) for m, n, s, _, _ in list(self.events) if n == name]
@@ -286,10 +315,15 @@ def old_registry():
 
 
 def test_an_original_registry_hears_every_change_in_order(bench, old_registry):
-    sitter = bench.sitter(models=["m1"], name="svc", registry=old_registry.url + "/",
-                          config={"babysitter": {"restart_delay": 1, "heartbeat_interval": 1}})
-    until(lambda: ("POST", "running") in old_registry.of("svc-server"), "registered")
+    held, gate = gated(bench, babysitter={"restart_delay": 3, "heartbeat_interval": 2})
+    touch(gate)
+    sitter = bench.sitter(**held, name="svc", registry=old_registry.url + "/")
+    sitter.wait_log("registered name=svc-server")
+    os.unlink(gate)
     os.kill(sitter.child(), signal.SIGKILL)
+    for word in ("restarting", "starting"):
+        until(lambda word=word: ("POST", word) in old_registry.of("svc-server"), f"it is told of {word}")
+    touch(gate)
 
     def posts():
         return [d for m, n, s, d, h in list(old_registry.events) if m == "POST" and n == "svc-server" and "port" in d]
@@ -304,7 +338,8 @@ def test_an_original_registry_hears_every_change_in_order(bench, old_registry):
     beat = next(h for m, n, s, d, h in old_registry.events if n == "svc" and "port" not in d).lower()
     assert "content-type: application/json" in beat and beat.startswith("post /services/svc/heartbeat http/1.1")
     sitter.signal(signal.SIGTERM)
-    assert sitter.wait_exit() == 0 and sorted(old_registry.deleted) == ["svc", "svc-server"]
+    assert sitter.wait_exit() == 0
+    until(lambda: sorted(old_registry.deleted) == ["svc", "svc-server"], "both are deleted")
 
 
 def test_a_registry_that_forgot_is_told_again(bench, old_registry):
@@ -340,7 +375,7 @@ def test_metadata_and_weight(bench):
     config = {"metadata": {"cache_type": "paged", "static": True, "type": "mine", "ratio": 1.0, "nested": {"b": 1, "a": [1, "x"]}},
               "service": {"weight": 3}}
     bench.sitter(models=["m1"], name="svc", registry=registry, config=config)
-    until(lambda: "svc-server" in registry.names(), "registered")
+    until(lambda: registry.names() == ["svc", "svc-server"], "registered")
     record = registry.get("/services/svc-server")
     assert record["weight"] == 3
     assert {k: v for k, v in record["metadata"].items() if k != "models_list"} == {
@@ -402,16 +437,14 @@ def test_an_engine_that_loads_its_models_late_is_asked_at_its_pace(bench):
     registry = bench.registry()
     sitter = bench.sitter(**engine(bench, {"/up": [200, ""], "/v1/models": [503, ""], "/models": [200, '{"data":[]}']},
                                    service={"health_path": "/up"}), name="svc", registry=registry).wait_state("ready")
-    address = f"127.0.0.1:{sitter.engine_port}"
-    watch = Stopwatch()
-    until(lambda: raw.get(address, "/asked").json().count("/models") >= 6, "six rounds")
-    assert watch.seconds() > 4 * 0.3
-    assert raw.get(address, "/asked").json().count("/models") <= 3 + (watch.seconds() + 1) / 0.3
+    rounds = until(lambda: len(r := asked_for(sitter, "/models")) >= 6 and r, "six rounds")
+    pauses = [after - before for before, after in zip(rounds, rounds[1:])]
+    assert min(pauses) > 0.25 and min(pauses) < 0.3 * SLOW, pauses  # the shortest: the others may have been held up
     assert "svc-server" not in registry.names()
     answer(bench, sitter.engine_port, {"/up": [200, ""], "/v1/models": [200, '[{"id":"late"}]']})
     until(lambda: "svc-server" in registry.names(), "registered")
-    asked = raw.get(address, "/asked").json().count("/v1/models")
-    never(lambda: raw.get(address, "/asked").json().count("/v1/models") > asked, "it is asked again", 1)
+    asked = len(asked_for(sitter, "/v1/models"))
+    never(lambda: len(asked_for(sitter, "/v1/models")) > asked, "it is asked again", 1)
 
 
 @pytest.mark.parametrize("answers, status, code", [
@@ -454,21 +487,21 @@ def test_every_signal_unregisters_and_leaves_nothing(bench, signo):
     registry = bench.registry()
     sitter = bench.sitter(models=["m1"], mock_args=["--fork-helper", "--fork-stray"], name="svc", registry=registry)
     until(lambda: len(registry.names()) == 2, "registered")
-    family = until(lambda: len(f := descendants(sitter)) == 3 and f, "engine, helper, stray")
+    everybody = until(lambda: family(sitter, 3), "engine, helper, stray")
     watch = Stopwatch()
     sitter.signal(signo)
     assert sitter.wait_exit() == 0 and watch.seconds() < 5 * SLOW
-    assert registry.names() == [] and not any(alive(p) for p in family)
+    assert not any(alive(p) for p in everybody)
+    until(lambda: registry.names() == [], "the registry knows of the end")
 
 
 def test_a_deaf_engine_is_killed_after_its_grace(bench):
-    sitter = bench.sitter(models=["m1"], mock_args=["--ignore-sigterm"], config={"babysitter": {"stop_grace": 1}}).wait_state("ready")
+    sitter = bench.sitter(models=["m1"], mock_args=["--ignore-sigterm"], config={"babysitter": {"stop_grace": 4}}).wait_state("ready")
     pid = sitter.child()
     watch = Stopwatch()
     sitter.signal(signal.SIGTERM)
-    until(lambda: health(sitter)[1]["status"] == "stopping", "it says that it stops")
-    assert health(sitter)[0] == 503
-    assert sitter.wait_exit() == 0 and 1 <= watch.seconds() < 4 * SLOW and not alive(pid)
+    wait_health(sitter, 503, "stopping")
+    assert sitter.wait_exit() == 0 and 4 <= watch.seconds() < 4 + 3 * SLOW and not alive(pid)
 
 
 def test_a_second_signal_kills(bench):
@@ -501,7 +534,7 @@ def test_the_engine_dies_with_a_killed_babysitter(bench):
 def test_the_next_start_ends_what_a_killed_one_left(bench):
     port = free_pair()
     sitter = bench.sitter(models=["m1"], mock_args=["--ignore-sigterm", "--fork-stray"], engine_port=port).wait_state("ready")
-    left = until(lambda: len(f := descendants(sitter)) == 2 and f, "engine and stray")
+    left = until(lambda: family(sitter, 2), "engine and stray")
     sitter.kill()
     assert all(alive(p) for p in left), "they do not hear TERM"
     again = bench.sitter(models=["m1"], engine_port=port)

@@ -138,7 +138,7 @@ def test_output_is_whole_and_never_stops(bench):
     long = [text for text in lines if text and set(text) == {"x"}]
     assert len(long) > 1 and sum(map(len, long)) == 10000 and max(map(len, sitter.log().splitlines())) <= 4000
     assert [text for text in lines if text.startswith("line ")] == [f"line {i}" for i in range(2000)]
-    assert messages(sitter, "stderr") == [("WARN", "problem")]
+    until(lambda: messages(sitter, "stderr") == [("WARN", "problem")], "what it said to stderr")
 
 
 def test_a_grandchild_that_holds_the_pipes_delays_nothing(bench):
@@ -243,7 +243,8 @@ def test_a_token_for_the_registry_alone(bench):
     other.wait_log("the registry cannot be had or refuses")
     assert "status=401" in other.log() and "sesame" not in sitter.log()
     sitter.signal(signal.SIGTERM)
-    assert sitter.wait_exit() == 0 and registry.names() == []
+    assert sitter.wait_exit() == 0
+    until(lambda: registry.names() == [], "the registry knows of the end")
 
 
 def test_proxies_of_the_environment_are_not_asked(bench):

@@ -41,14 +41,18 @@ class Pair:
     def asked(self):
         return [len(e.requests) for e in self.engines]
 
+    def wait_asked(self, *counts):
+        """For who gave up on an engine, which may not have looked at its request yet."""
+        until(lambda: self.asked() == list(counts), f"asked: {counts}")
+
     def ask(self, method, target, json_body=None, **kw):
         return self.router.ask(method, target, json_body, **kw)
 
     def open(self, seconds=10.0):
         return raw.Connection(self.router.address, seconds)
 
-    def errors(self):
-        return [s["error_count"] for s in self.router.get("/services")["services"]]
+    def wait_errors(self, *counts):
+        until(lambda: [s["error_count"] for s in self.router.get("/services")["services"]] == list(counts), f"errors: {counts}")
 
 
 def check_error(reply, status, code, message):
@@ -172,8 +176,10 @@ def test_no_answer_in_time(bench):
     p = Pair(bench, lambda c: c.wait_gone(60), answer, env={"PROXY_TIMEOUT_SECONDS": "1"})
     watch = Stopwatch()
     check_error(p.ask("GET", "/slow"), 504, "upstream_timeout", "Service timeout")
-    assert 0.9 < watch.seconds() < 1 + 2 * SLOW and p.asked() == [1, 0]
+    assert 0.9 < watch.seconds() < 1 + 2 * SLOW
+    p.wait_asked(1, 0)
     assert p.ask("GET", "/slow").status == 504, "one time-out closes no door"
+    p.wait_asked(2, 0)
     assert p.engines[0].left.acquire(timeout=5 * SLOW)
 
 
@@ -187,7 +193,7 @@ def test_a_held_body_in_time(bench):
         finally:
             c.over = True
 
-    p = Pair(bench, drips, env={"PROXY_TIMEOUT_SECONDS": "1"})
+    p = Pair(bench, drips, env={"PROXY_TIMEOUT_SECONDS": "3"})
     check_error(p.ask("GET", "/slow"), 502, "upstream_disconnected", "Failed to read response from service")
 
 
@@ -196,10 +202,10 @@ def test_a_stream_may_last_but_not_be_silent(bench):
         c.stream_head()
         for i in range(12):
             c.token(str(i))
-            time.sleep(0.2)
+            time.sleep(0.3)
         c.wait_gone(60)
 
-    p = Pair(bench, lasts, args=["--stream-idle-timeout", 3], env={"PROXY_TIMEOUT_SECONDS": "1"})
+    p = Pair(bench, lasts, args=["--stream-idle-timeout", 4], env={"PROXY_TIMEOUT_SECONDS": "3"})
     reply = p.ask("POST", CHAT, BODY)
     assert reply.status == 200 and not reply.whole
     events = reply.events()
@@ -210,7 +216,8 @@ def test_a_stream_may_last_but_not_be_silent(bench):
 def test_first_byte_timeout_moves_once(bench):
     p = Pair(bench, lambda c: c.wait_gone(60), answer, args=["--first-byte-timeout", 1])
     reply = p.ask("POST", CHAT, BODY)
-    assert reply.status == 200 and reply.json() == {"from": "e1"} and p.asked() == [1, 1]
+    assert reply.status == 200 and reply.json() == {"from": "e1"}
+    p.wait_asked(1, 1)
     assert p.engines[0].left.acquire(timeout=5 * SLOW), "the first connection was closed"
 
 
@@ -363,7 +370,7 @@ def test_a_stream_that_breaks(bench):
             while c.more():
                 pass
             assert c.eof == "reset"
-    assert p.errors() == [4]
+    p.wait_errors(4)
 
 
 def test_other_bodies_that_break(bench):
@@ -384,7 +391,7 @@ def test_other_bodies_that_break(bench):
     for size, sent in ((1000000, 500000), (0, 10)):
         reply = p.ask("GET", "/x", headers={"x-size": size, "x-sent": sent, "x-how": "fin"})
         assert reply.status == 200 and not reply.whole
-    assert p.errors() == [6]
+    p.wait_errors(6)
 
 
 def test_a_client_that_leaves(bench):
@@ -398,14 +405,21 @@ def test_a_client_that_leaves(bench):
         c.wait_gone(10)
 
     p = Pair(bench, script)
-    for target in (CHAT, "/silent"):
+
+    def leave(target):
+        """How long the engine was kept after the client had left."""
         with p.open() as c:
             c.request("POST", target, json_body=BODY)
             assert began.acquire(timeout=10 * SLOW)
             if target == CHAT:
-                until(lambda c=c: b"data: " in c.waiting or not c.more(), "the first token")
+                until(lambda: b"data: " in c.waiting or not c.more(), "the first token")
             watch = Stopwatch()
-        assert p.engines[0].left.acquire(timeout=5 * SLOW) and watch.seconds() < 0.3 * SLOW
+        assert p.engines[0].left.acquire(timeout=5 * SLOW)
+        return watch.seconds()
+
+    for target in (CHAT, "/silent"):
+        took = [leave(target) for _ in range(5)]
+        assert min(took) < 0.1 * SLOW, took  # any of them may have been held up by the machine, but not all
     until(lambda: p.router.metric("inferd_requests_in_flight") == 1, "nothing but the question is left")
     services = p.router.services()
     assert services["e0"]["error_count"] == 0 and services["e0"]["traffic"] == "closed" and services["e0"]["in_flight"] == 0

@@ -12,10 +12,12 @@ import time
 import pytest
 
 from harness import net
-from harness.fabric import BlackHole, record
+from harness.fabric import BlackHole, free_pair, record
+from harness.tree import PROGRAM
 from harness.wait import SLOW, Stopwatch, until
 
 COMPLETED = "Health check completed"
+HOLE_SECONDS = 3  # the time-out of probes that nobody answers; others must not be held up for so long
 
 
 class Says:
@@ -117,24 +119,32 @@ def test_black_holes_block_nothing(bench, says, holes):
     rows = [entry(f"hole-{i}", 20000 + i, ("hole",), weight=0, health_url=f"http://127.0.0.1:{hole.port}/health")
             for i in range(holes)]
     router = bench.router(static=[*rows, entry("good", port_of(mock), health_url=well.url)], env={"INFERD_LOG": "debug"},
-                          args=["--health-interval", "1", "--health-timeout", "2"])
-    slowest, asked = 0, time.monotonic()
+                          args=["--health-interval", "1", "--health-timeout", HOLE_SECONDS])
 
     def rounds():
         return completed(router) + completed(router, "DEBUG")
 
-    while len(rounds()) < 2:
-        assert time.monotonic() < asked + 10 * SLOW, "two rounds end"
-        for path in ("/health", "/services", "/stats", "/models", "/v1/models", "/v1/models/tiny", "/_inferd/metrics", None):
-            watch = Stopwatch()
-            assert (router.ask("GET", path) if path else router.chat()).status == 200
-            slowest = max(slowest, watch.seconds())
-    assert slowest < 0.1 * SLOW, f"{slowest * 1000:.0f} ms"
-    assert max(r["ms"] for r in rounds()) < 2 * 2000 + 500 * SLOW, rounds()
+    def slowest_answer():
+        """Until the next round ends."""
+        slowest, asked, ended = 0, time.monotonic(), len(rounds())
+        while len(rounds()) == ended:
+            assert time.monotonic() < asked + 15 * SLOW, "a round ends"
+            for path in ("/health", "/services", "/stats", "/models", "/v1/models", "/v1/models/tiny", "/_inferd/metrics", None):
+                watch = Stopwatch()
+                assert (router.ask("GET", path) if path else router.chat()).status == 200
+                slowest = max(slowest, watch.seconds())
+        return slowest
+
+    # A round that blocks anything does so each time; what the machine holds up now and then is not in all of them.
+    slowest = [slowest_answer(), slowest_answer()]
+    while min(slowest) >= 0.1 * SLOW and len(slowest) < 8:
+        slowest.append(slowest_answer())
+    assert min(slowest) < 0.1 * SLOW, slowest
+    assert min(r["ms"] for r in rounds()) <= 2 * HOLE_SECONDS * 1000, rounds()
     services = router.services()
     assert [n for n, s in services.items() if s["healthy"]] == ["good"]
     assert {s["probed"] for n, s in services.items() if n != "good"} == {"bad"}
-    assert services["good"]["response_time"] < 1 * SLOW
+    assert 0 < services["good"]["response_time"] < HOLE_SECONDS
     hole.close()
 
 
@@ -158,9 +168,8 @@ def test_errors_are_forgiven_by_a_good_probe(bench, says):
     router = bench.router(static=[entry("a", net.free_port(), health_url=one.url)])
     until(lambda: router.services()["a"]["error_count"] >= 2, "failed probes are counted", 10)
     one.answer = (200, "")
-    until(lambda: router.services()["a"]["probed"] == "good", "good", 10)
-    row = router.services()["a"]
-    assert row["error_count"] == 0 and row["healthy"] and row["last_check"] > 0
+    row = until(lambda: (s := router.services()["a"])["probed"] == "good" and s["error_count"] == 0 and s, "forgiven", 10)
+    assert row["healthy"] and row["last_check"] > 0
     assert isinstance(row["response_time"], float) and 0 < row["response_time"] < 5
 
 
@@ -179,24 +188,32 @@ def test_bad_ones_are_asked_sooner(bench, says):
     router = bench.router(static=[entry("a", net.free_port(), health_url=one.url)], args=["--health-interval", "30"])
     until(lambda: len(one.asked) >= 4, "asked again after 1, 2 and 4 s", 9)
     gaps = [b[0] - a[0] for a, b in zip(one.asked, one.asked[1:])]
-    for gap, wanted in zip(gaps, (1, 2, 4)):
-        assert wanted - 0.05 <= gap < wanted + 0.5 * SLOW, gaps
+    for gap, wanted in zip(gaps, (1, 2, 4)):  # to the millisecond: the simulation; here: long before the next round
+        assert wanted - 0.05 <= gap < wanted + 4 * SLOW, gaps
     one.answer = (200, "")
     until(lambda: router.services()["a"]["healthy"], "well again long before the next round", 9)
 
 
 def test_an_engine_that_dies_is_out_at_the_next_probe(bench):
-    """And in again when its babysitter has started another."""
-    sitter = bench.sitter(name="a", models=("tiny",), config={"babysitter": {"restart_delay": 2}})
+    """And in again when its babysitter has started another, which is ready once there is a file."""
+    port, ready = free_pair(), bench.path("ready")
+    script = f"until [ -e {ready} ]; do sleep 0.02; done; exec {PROGRAM} mock --name a --port {port} --models tiny"
+    sitter = bench.sitter(name="a", engine_port=port, config={
+        "backend": {"type": "command", "command": "/bin/sh", "args": ["-c", script]}, "babysitter": {"restart_delay": 0}})
     other = bench.sitter(name="b", models=("tiny",))
+    with open(ready, "w", encoding="utf-8"):
+        pass
     for one in (sitter, other):
         one.wait_state("ready")
     router = bench.router(static=[entry("a", sitter.engine_port), entry("b", other.engine_port)])
     router.wait_healthy("a", "b")
+    os.unlink(ready)
     os.kill(sitter.child(), 9)
     router.wait_healthy("b", seconds=5)
     for _ in range(20):
         assert router.who() == "b"
+    with open(ready, "w", encoding="utf-8"):
+        pass
     router.wait_healthy("a", "b", seconds=15)
     until(lambda: router.who() == "a", "it is asked again", 5)
 
@@ -254,8 +271,7 @@ def test_a_host_that_vanishes(bench):
             sitters[host.name].wait_state("ready")
     rows = [{**entry(h.name, 8000), "host": h.address} for h in (lan.one, lan.two)]
     with lan.router:
-        router = bench.router(static=rows, args=["--listen", lan.router.address, "--insecure", "--health-interval", "2",
-                                                 "--health-timeout", "2"])
+        router = bench.router(static=rows, args=["--listen", lan.router.address, "--insecure", "--health-interval", "2"])
     router.wait_healthy("one", "two")
     while {router.who() for _ in range(8)} != {"one", "two"}:
         pass  # connections to both are kept

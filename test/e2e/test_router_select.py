@@ -10,7 +10,7 @@ from harness import raw
 from harness.fabric import free_pair
 from harness.rendezvous import caller, home
 from harness.svc_doubles import OldSitter
-from harness.wait import until
+from harness.wait import SLOW, until
 
 CHAT = "/v1/chat/completions"
 
@@ -236,7 +236,7 @@ def test_balance(bench, mode):
 
     def hold(c):
         if "hold" in c.json():
-            goes_on.wait(20)
+            goes_on.wait(20 * SLOW)
         answer(c)
 
     fleet = Fleet(bench, {"a": {}, "b": {}}, args=["--balance", mode])
@@ -316,7 +316,7 @@ def test_a_hot_session_spills_over(bench):
     goes_on = threading.Event()
 
     def hold(c):
-        goes_on.wait(20)
+        goes_on.wait(20 * SLOW)
         answer(c)
 
     fleet = Fleet(bench, {"a": {}, "b": {}, "c": {}}, args=["--affinity-min-load", "2"])

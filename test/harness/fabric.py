@@ -41,14 +41,14 @@ class Role(Tree):
     def ask(self, method, target, json_body=None, body=None, headers=(), seconds=10.0):
         return raw.exchange(self.address, method, target, body, headers, json_body, seconds)
 
-    def get(self, target, status=200):
-        reply = self.ask("GET", target)
+    def get(self, target, status=200, seconds=10.0):
+        reply = self.ask("GET", target, seconds=seconds)
         assert reply.status == status, reply
         return reply.json()
 
-    def metric(self, name):
+    def metric(self, name, seconds=10.0):
         """The sum of a metric over its labels."""
-        reply = self.ask("GET", "/_inferd/metrics")
+        reply = self.ask("GET", "/_inferd/metrics", seconds=seconds)
         assert reply.status == 200, reply
         rows = [line.rpartition(" ") for line in reply.body.decode().splitlines() if line and not line.startswith("#")]
         return sum(float(v) for k, _, v in rows if k == name or k.startswith(name + "{"))
@@ -62,7 +62,9 @@ class Role(Tree):
         assert [(r[0].strip("`"), r[1], r[-1]) for r in rows] == said
 
     def log(self):
-        return self.stdout().decode()
+        """Its whole lines: a line may be looked at while it is being written."""
+        whole, newline, _ = self.stdout().rpartition(b"\n")
+        return (whole + newline).decode()
 
     def wait_log(self, text, seconds=5.0):
         until(lambda: text in self.log(), f"{self.name} logs {text!r}", seconds)
