@@ -10,7 +10,7 @@ import pytest
 
 from harness.gateway import remote
 from harness.rendezvous import hash64, home
-from harness.wait import until
+from harness.wait import SLOW, until
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs/routing.md"
 NAMES = ["e-one", "e-two", "e-three"]
@@ -105,7 +105,7 @@ def test_a_hot_session_spills_over(bench):
     goes_on = threading.Event()
 
     def waits(c):
-        goes_on.wait(20)
+        goes_on.wait(20 * SLOW)
         c.reply({"id": "c", "model": "tiny", "choices": []})
 
     engines = {name: bench.engine(waits) for name in NAMES}

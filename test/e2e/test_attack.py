@@ -3,11 +3,13 @@
 for them. Whoever behaves is served meanwhile, whoever does not is told or cut, and counted."""
 
 import os
+import select
+import threading
 import time
 
 import pytest
 
-from harness import net, raw
+from harness import fake, net, raw
 from harness.gateway import remote
 from harness.tree import cpu_seconds, limit_descriptors
 from harness.wait import SLOW, Stopwatch, until
@@ -106,21 +108,31 @@ def test_a_trusted_proxy_is_many_clients(bench, foreign):
 def test_a_fresh_connection_is_not_shed(bench):
     """Its request may be under way: only who has spoken and idles, or stays silent for long, makes room."""
     up = up_with(bench, bench.engine(), {"connections": 8}, lanes="1")
-    idle = up.open()
-    assert served(idle)
-    fresh = [up.open() for _ in range(7)]
-    until(lambda: up.admin("/status")["connections"] == 8, "the cap is reached")
-    with up.open() as c:
-        c.send(b"GET /health HTTP/1.1\r\n")
-        assert idle.end() == "fin"  # went for it
-        with up.open() as d:
-            assert d.reply("GET").status == 503  # nobody else may go
-        c.send(b"Host: localhost\r\n\r\n")
-        assert c.reply("GET").status == 200
-    for f in fresh:
-        assert served(f)
-        f.close()
-    assert up.metric("inferd_connections_shed_total") == 1
+
+    def within_a_second():
+        """True when it was quick enough for all of them to be fresh."""
+        shed = up.metric("inferd_connections_shed_total")
+        idle = up.open()
+        assert served(idle)
+        watch = Stopwatch()
+        fresh = [up.open() for _ in range(7)]
+        until(lambda: up.admin("/status")["connections"] == 8, "the cap is reached")
+        with up.open() as c, up.open() as d:
+            c.send(b"GET /health HTTP/1.1\r\n")
+            quick = bool(select.select([d.socket], [], [], 1)[0]) and watch.seconds() < 1
+            if quick:
+                assert idle.end() == "fin"  # went for the first
+                assert d.reply("GET").status == 503  # nobody else may go
+                c.send(b"Host: localhost\r\n\r\n")
+                assert c.reply("GET").status == 200
+                assert all(served(f) for f in fresh)
+                assert up.metric("inferd_connections_shed_total") == shed + 1
+        for f in (idle, *fresh):
+            f.close()
+        until(lambda: up.admin("/status")["connections"] == 0, "all are gone")
+        return quick
+
+    until(within_a_second, "a second is enough for nine connections")
 
 
 def test_another_lanes_idle_connection_makes_room(bench):
@@ -133,11 +145,12 @@ def test_another_lanes_idle_connection_makes_room(bench):
             assert c.reply("GET").status == 200
         held.append(c)
         until(lambda n=i + 1: up.admin("/status")["connections"] == n, "it is taken")
-    for _ in range(4):
+    for i in range(4):  # one by one: while one makes room, another lane sees less than there are
         c = up.open()
         c.request("POST", "/v1/chat/completions", b'{"model":"tiny"}')
         held.append(c)
-    until(lambda: up.metric("inferd_connections_shed_total") == 4, "the idle ones made room")
+        until(lambda n=i + 1: up.metric("inferd_connections_shed_total") == n, "an idle one made room")
+        until(lambda n=i + 5: up.metric("inferd_requests_in_flight") == n, "it is under way")
     assert hits(up, "connections") == 0
     with up.open() as c:
         assert c.reply("GET").status == 503
@@ -157,7 +170,7 @@ def test_who_is_refused_does_not_take_all(bench):
         c.close()
     until(lambda: up.admin("/status")["connections"] == 0, "all are gone")
     watch = Stopwatch()
-    assert up.get("/health").status == 200 and watch.seconds() < 0.5 * SLOW
+    assert up.get("/health").status == 200 and watch.seconds() < 1 * SLOW  # telling all of them would take twice as long
 
 
 # ---- descriptors ----
@@ -181,7 +194,7 @@ def test_no_descriptors(bench):
         assert cpu_seconds(pid) - cpu < 0.2 * SLOW, "a spin"
         limit_descriptors(pid, 10000)
         watch = Stopwatch()
-        assert all(c.reply("GET").status == 200 for c in waiting) and watch.seconds() < 1 * SLOW
+        assert all(c.reply("GET").status == 200 for c in waiting) and watch.seconds() < 2 * SLOW
         assert 1 <= up.metric("inferd_accept_pauses_total") - pauses <= 4  # one a listener, not one a try
         for c in waiting:
             c.close()
@@ -242,12 +255,25 @@ def test_unsent_bytes(bench):
 
 def test_the_place_in_the_queue_is_told(bench):
     """With a pace known: who is refused learns its place and when that place is served."""
-    up = bench.up({"remote": [remote(bench.mock(args=["--latency-ms", "100"]), slots=1)], "limits": {"queue_length": 9}})
-    held = [up.open_chat(stream=False) for _ in range(7)]
-    for c in held[:6]:
+    goes_on = threading.Event()
+    goes_on.set()
+
+    def script(c):
+        time.sleep(0.1)
+        goes_on.wait(20 * SLOW)
+        fake.answer_chat(c)
+
+    engine = bench.engine(script)
+    up = bench.up({"remote": [remote(engine, slots=1)], "limits": {"queue_length": 9}})
+    watch = Stopwatch()
+    for c in [up.open_chat(stream=False) for _ in range(6)]:  # five of them wait for their turn, which makes the pace
         with c:
             assert c.reply().status == 200
-    held = held[6:] + [up.open_chat(stream=False) for _ in range(20)]
+    goes_on.clear()
+    held = [up.open_chat(stream=False) for _ in range(20)]  # one is under way then, and nine wait
+    until(lambda: hits(up, "queue_length") == 10, "the others are refused")
+    seconds_at_most = 1 + 10 * watch.seconds() / 5  # had they waited all the time
+    goes_on.set()
     told = []
     for c in held:
         with c:
@@ -257,8 +283,8 @@ def test_the_place_in_the_queue_is_told(bench):
                 told.append((int(reply["x-inferd-queue-position"]), int(reply["retry-after"])))
             else:
                 assert reply["x-inferd-queue-position"] is None
-    assert 8 <= len(told) <= 12 and hits(up, "queue_length") == len(told)
-    assert all(place == 10 and 1 <= seconds <= 2 * SLOW for place, seconds in told), told
+    assert len(told) == 10
+    assert all(place == 10 and 1 <= seconds <= seconds_at_most for place, seconds in told), told
 
 
 # ---- the log ----
@@ -280,13 +306,14 @@ def test_refused_heads_do_not_fill_the_log(bench):
     until(all_counted, "some are not told, all others are")
 
     def accounted_for():
-        """Whichever lane gets it tells what it had not told."""
-        with up.open() as c:
-            c.send(b"NONSENSE\r\n\r\n")
-            c.reply("GET")
+        """Each lane tells what it had not told: the second connection goes to the one that has not got the first."""
+        with up.open() as c, up.open() as d:
+            for x in (c, d):
+                x.send(b"NONSENSE\r\n\r\n")
+                x.reply("GET")
         told = sum(x.get("suppressed", 0) for x in up.log(msg="request"))
         return told == up.metric("inferd_log_suppressed_total")
 
-    until(accounted_for, "each is accounted for", every=0.1)  # ten a second are all told
+    until(accounted_for, "each is accounted for", every=0.1)  # twenty a second are all told
     assert up.get("/nowhere").status == 404
     up.wait_log(msg="request", path="/nowhere")  # a head that was understood always has its line

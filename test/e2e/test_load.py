@@ -6,7 +6,7 @@ import time
 
 from harness import fake, net
 from harness.load import Load, Streams, chat_body, rush, tally
-from harness.wait import until
+from harness.wait import SLOW, until
 
 
 def test_open_loop_keeps_its_rate(bench):
@@ -14,11 +14,12 @@ def test_open_loop_keeps_its_rate(bench):
     with Load(f"127.0.0.1:{engine.port}", rate=200, kept=0.5, count=200) as load:
         began = time.monotonic()
         outcomes = load.join()
-    assert 0.9 < time.monotonic() - began < 5
+    assert 0.9 < time.monotonic() - began < 5 * SLOW
     assert tally(outcomes) == {"200": 200} and len(engine.requests) == 200
     assert all(o.framing == "length" and b'"chat.completion"' in o.body for o in outcomes)
-    assert sum(o.reused for o in outcomes) > 50, "half of them on kept connections"
-    assert 100 < engine.connections < 160, "the others on one each"
+    fresh = sum(not o.reused for o in outcomes)
+    assert 100 <= fresh < 200, "some of the kept half found a kept connection"
+    assert engine.connections == fresh, "the others have one each"
 
 
 def test_time_counts_from_when_a_request_was_due(bench):
@@ -26,7 +27,7 @@ def test_time_counts_from_when_a_request_was_due(bench):
     gate = threading.Event()
 
     def script(c):
-        gate.wait(10)
+        gate.wait(10 * SLOW)
         fake.answer_chat(c)
 
     engine = bench.engine(script)
@@ -101,7 +102,7 @@ def test_streams_are_held_open(bench):
     def script(c):
         c.stream_head()
         c.token("x")
-        gate.wait(10)
+        gate.wait(10 * SLOW)
         c.done()
 
     engine = bench.engine(script)

@@ -10,7 +10,7 @@ import pytest
 
 from harness import raw
 from harness.tree import PROGRAM, alive, children
-from harness.wait import Stopwatch, never, until
+from harness.wait import SLOW, Stopwatch, never, until
 
 
 def sentence(model, name="mock"):
@@ -122,7 +122,7 @@ def test_leaving_cancels(bench):
     c.request("POST", "/v1/chat/completions", json_body={"model": "tiny"})
     until(lambda: m.health()["active"] == 1, "the request arrived")
     c.close()
-    until(lambda: m.health()["active"] == 0 and m.health()["cancelled"] == 1, "cancelled", 1.0)
+    until(lambda: m.health()["active"] == 0 and m.health()["cancelled"] == 1, "cancelled")
 
 
 def fault(bench, kind, **kw):
@@ -176,7 +176,7 @@ def test_fault_stall(bench):
         c.socket.settimeout(0.3)
         with pytest.raises(TimeoutError):
             c.socket.recv(1)
-    until(lambda: m.health()["cancelled"] == 1, "cancelled", 1.0)
+    until(lambda: m.health()["cancelled"] == 1, "cancelled")
 
 
 def test_fault_garbage_badhttp_redirect(bench):
@@ -223,19 +223,20 @@ def test_statuses_of_its_own_endpoints(bench):
 def test_unix_socket(bench):
     path = bench.path("mock.sock")
     m = bench.tree([PROGRAM, "mock", "--name", "m", "--socket", path, "--models", "tiny"])
-    until(lambda: os.path.exists(path), "the socket")
+    until(lambda: raw.get(f"unix:{path}", "/health").status == 200, "it listens")
     assert raw.chat(f"unix:{path}").json()["model"] == "tiny"
     assert raw.get(f"unix:{path}", "/health").json()["port"] == 0
     assert os.stat(path).st_mode & 0o777 == 0o660 and m.running()
 
 
 def test_late_and_early(bench):
-    m = bench.mock(args=["--ready-after-ms", "400", "--exit-after-ms", "1200:9"], wait=False)
-    m.expected_exit = 9
     watch = Stopwatch()
-    m.wait_ready()
+    bench.mock(args=["--ready-after-ms", "400"])
     assert watch.seconds() >= 0.4
-    assert m.wait_exit() == 9
+    watch = Stopwatch()
+    m = bench.mock(args=["--exit-after-ms", "400:9"], wait=False)
+    m.expected_exit = 9
+    assert m.wait_exit() == 9 and watch.seconds() >= 0.4
 
 
 def test_ignore_sigterm(bench):
@@ -248,11 +249,15 @@ def test_ignore_sigterm(bench):
 
 def test_helpers(bench):
     m = bench.mock(args=["--fork-helper", "--fork-stray"])
-    kin = children(m.pid)
-    helper = [p for p in kin if os.getpgid(p) == os.getpgid(m.pid) and alive(p)]
-    strays = [p for p in pids_named("mock") if p != m.pid and os.getsid(p) != os.getsid(m.pid)]
-    assert len(helper) == 1 and len(strays) == 1
-    for pid in helper + strays:
+
+    def found():
+        """The helper and the stray, once that has left its session."""
+        kin = children(m.pid)
+        helper = [p for p in kin if os.getpgid(p) == os.getpgid(m.pid) and alive(p)]
+        strays = [p for p in pids_named("mock") if p != m.pid and os.getsid(p) != os.getsid(m.pid) and p not in kin]
+        return helper + strays if len(helper) == len(strays) == 1 else None
+
+    for pid in until(found, "one helper and one stray"):
         os.kill(pid, signal.SIGKILL)
 
 
@@ -268,7 +273,7 @@ def test_emit_file(bench):
         f.write(bytes(range(256)) * 1000)
     m = bench.mock(args=["--emit-file", path])
     assert m.stdout().startswith(bytes(range(256)) * 1000)
-    assert b"listening" in m.stdout()
+    until(lambda: b"listening" in m.stdout(), "and what it has to say itself")
 
 
 @pytest.mark.parametrize("args", [
@@ -285,7 +290,7 @@ def test_emit_file(bench):
     ["--name", "a", "--models", "m", "--port", "0", "--no-such-flag"],
 ])
 def test_usage_errors(args):
-    done = subprocess.run([PROGRAM, "mock", *args], capture_output=True, timeout=30, check=False)
+    done = subprocess.run([PROGRAM, "mock", *args], capture_output=True, timeout=30 * SLOW, check=False)
     assert done.returncode == 2 and done.stderr and not done.stdout
 
 

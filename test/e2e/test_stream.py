@@ -44,7 +44,7 @@ def test_events_are_relayed_as_they_come(bench):
         c.stream_head()
         for letter in "abcde":
             c.token(letter)
-            assert c.engine.seen.acquire(timeout=10), f"the client did not see {letter}"
+            assert c.engine.seen.acquire(timeout=10 * SLOW), f"the client did not see {letter}"
         c.done()
 
     import threading
@@ -164,20 +164,25 @@ def test_streams_that_the_mock_cuts(bench, fault, events):
 
 @pytest.mark.fault
 def test_a_stalled_stream(bench):
-    m = bench.mock(models=("bad",), args=["--fault", "bad=stall:2", "--tokens-per-second", "1000"])
-    up = bench.up({"remote": [remote(m, models=["bad"])], "limits": {"idle_ms": 500}})
-    told_truthfully(up.chat("bad", stream=True), "upstream_timeout", 2)
-    until(lambda: m.health()["active"] == 0, "the engine is told")
+    def script(c):  # in one go: were they apart, a slow engine's silence between them might be the one that is met
+        c.send(c.head_of(200, [("Content-Type", "text/event-stream")]) + b'data: {"x":1}\n\ndata: {"x":2}\n\n')
+        c.wait_gone()
+
+    engine = bench.engine(script)
+    up = bench.up({"remote": [remote(engine)], "limits": {"idle_ms": 500}})
+    told_truthfully(up.chat(stream=True), "upstream_timeout", 2)
+    assert engine.left.acquire(timeout=5 * SLOW), "the engine is told"
     assert up.metric("inferd_limit_idle_ms_total") == 1
 
 
 @pytest.mark.fault
 def test_a_slow_but_living_stream_lives(bench):
     """idle_ms is about silence, not about the whole."""
-    m = bench.mock(args=["--tokens-per-second", "10"])
-    up = bench.up({"remote": [remote(m)], "limits": {"idle_ms": 1000}})
+    m = bench.mock(args=["--tokens-per-second", "8"])
+    up = bench.up({"remote": [remote(m)], "limits": {"idle_ms": 2500}})
+    watch = Stopwatch()
     reply = up.chat(stream=True, seconds=20)
-    assert reply.whole and reply.events()[-1] == "[DONE]"
+    assert reply.whole and reply.events()[-1] == "[DONE]" and watch.seconds() > 2.5
 
 
 @pytest.mark.fault
@@ -187,7 +192,8 @@ def test_a_slow_but_living_stream_lives(bench):
 @pytest.mark.parametrize("stream", [False, True])
 def test_faults_before_the_first_byte(bench, fault, status, code, stream):
     m = bench.mock(models=("bad",), args=["--fault", f"bad={fault}"])
-    up = bench.up({"remote": [remote(m, models=["bad"])], "limits": {"first_byte_ms": 500}})
+    limits = {"first_byte_ms": 500} if fault == "hang" else {}
+    up = bench.up({"remote": [remote(m, models=["bad"])], "limits": limits})
     reply = up.chat("bad", stream=stream)
     assert reply.status == status and reply.whole, reply
     if code:
@@ -455,15 +461,22 @@ def test_a_client_that_leaves_early(bench, phase):
 # ---- clients that do not read ----
 
 
+def largest_buffer(name):
+    with open(f"/proc/sys/net/ipv4/{name}", encoding="ascii") as f:
+        return int(f.read().split()[2])
+
+
 def test_back_pressure(bench):
     """An engine with endless bytes is stopped by a client that does not read, and goes on with it."""
     piece = b"data: " + b"x" * 8186 + b"\n\n"
+    kernel = largest_buffer("tcp_rmem") + 2 * largest_buffer("tcp_wmem")  # what its sockets may hold
+    count = (kernel + 20_000_000) // len(piece)
 
     def script(c):
         c.stream_head()
         c.engine.sent = 0
         try:
-            for _ in range(5000):  # 40 MB
+            for _ in range(count):
                 c.chunk(piece)
                 c.engine.sent += len(piece)
             c.done()
@@ -485,10 +498,10 @@ def test_back_pressure(bench):
         while settled != engine.sent or engine.sent == 0:
             settled = engine.sent
             time.sleep(0.3)
-        assert engine.sent < 30_000_000, "the engine was not stopped"
+        assert engine.sent < kernel + 10_000_000, "the engine was not stopped"
         assert memory() - before < 4096, "the gateway holds what nobody reads"
         c.body(reply)
-        assert reply.whole and reply.body == piece * 5000 + b"data: [DONE]\n\n"
+        assert reply.whole and reply.body == piece * count + b"data: [DONE]\n\n"
     settles(up)
 
 
@@ -524,19 +537,19 @@ def test_a_slow_reader_is_no_stalled_one(bench):
 
     def script(c):
         c.stream_head()
-        for _ in range(200):
+        for _ in range(100):
             c.chunk(piece)
         c.done()
 
     engine = bench.engine(script)
-    up = bench.up({"remote": [remote(engine)], "limits": {"stream_stall_ms": 1500, "idle_ms": 700}})
+    up = bench.up({"remote": [remote(engine)], "limits": {"stream_stall_ms": 3000, "idle_ms": 1500}})
     with up.open_chat(receive_buffer=16384) as c:
         reply = c.head()
-        for _ in range(12):
-            time.sleep(0.25)  # the point is to be slow
+        for _ in range(6):
+            time.sleep(0.7)  # the point is to be slow
             c.more()
         c.body(reply)
-        assert reply.whole
+        assert reply.whole and reply.body == piece * 100 + b"data: [DONE]\n\n"
 
 
 def test_a_stream_ends_for_one_and_goes_on_for_others(bench):

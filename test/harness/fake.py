@@ -176,7 +176,7 @@ class Engine:
             self.port, self.path = self.listener.getsockname()[1], None
             host = f"[{at[0]}]" if ":" in at[0] else at[0]
             self.url = f"http://{host}:{self.port}"
-        self.listener.listen(512)
+        self.listener.listen(4096)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
