@@ -259,4 +259,4 @@ def engine(bench):
 @pytest.fixture
 def via(bench, engine):
     """A gateway before it, impatient with what falls silent."""
-    return bench.up({"remote": remotes(engine), "limits": {"idle_ms": 800, "first_byte_ms": 1500}})
+    return bench.up({"remote": remotes(engine), "limits": {"idle_ms": 2000, "first_byte_ms": 3000}})

@@ -185,6 +185,9 @@ class Engine:
                 s, _ = self.listener.accept()
             except OSError:
                 return
+            if not self.path:
+                # what is sent is with the gateway at once: a reset takes back what waits for an acknowledgement
+                s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.lock:
                 self.connections += 1
                 self.open.add(s)
