@@ -43,6 +43,7 @@ static void count_unsent(struct conn *c, size_t now);
 
 /* ---- states ---- */
 
+static void on_turn(struct grave *g);
 static void on_deadline(struct deadline *d);
 static void on_stall(struct deadline *d);
 
@@ -82,10 +83,8 @@ void conn_set_state(struct conn *c, enum conn_state state)
     list_append(idle ? &c->server->idle : &c->server->busy, &c->node);
 }
 
-static void free_conn(struct grave *g)
+static void free_conn(struct conn *c)
 {
-    struct conn *c = container_of(g, struct conn, end);
-
     CHECK(!c->owned && !c->stream);
     list_remove(&c->node);
     if (c->x.kept)
@@ -95,13 +94,14 @@ static void free_conn(struct grave *g)
     mem_free(c);
 }
 
-static void bury_when_over(struct conn *c)
+static void bury(struct conn *c)
 {
-    if (c->state != CONN_CLOSED || c->owned || c->end_buried)
-        return;
-    c->end_buried = true;
-    loop_bury(c->x.loop, &c->end, free_conn); /* the server may be gone already */
+    if (!c->buried)
+        loop_bury(c->x.loop, &c->turn, on_turn); /* the server may be gone already */
+    c->buried = true;
 }
+
+static bool is_over(const struct conn *c) { return c->state == CONN_CLOSED && !c->owned; }
 
 /* A client that reads until the close must not take this one for the end of its reply. */
 static bool would_seem_whole(const struct conn *c)
@@ -126,7 +126,8 @@ void conn_close(struct conn *c, enum stream_end how)
     metrics_count(&c->server->counts.closed);
     if (c->server->conf.on_closed)
         c->server->conf.on_closed(c->server->conf.ctx, &c->x.peer, c->refused);
-    bury_when_over(c);
+    if (is_over(c))
+        bury(c);
 }
 
 void conn_lost(struct conn *c)
@@ -192,16 +193,16 @@ static void settle_body_rate(struct conn *c)
     struct fault f;
 
     if (c->reading_paused) { /* we are the slow one */
-        c->body_mark = c->x.body_in;
+        c->body.mark = c->x.body_in;
         deadline_arm(c->server->loop, &c->deadline, tick, on_deadline);
         return;
     }
-    c->body_credit += (int64_t)(c->x.body_in - c->body_mark) * 1000;
-    if (c->body_credit > full)
-        c->body_credit = full;
-    c->body_credit -= (int64_t)l->body_bytes_per_s * tick;
-    c->body_mark = c->x.body_in;
-    if (c->body_credit >= 0) {
+    c->body.credit += (int64_t)(c->x.body_in - c->body.mark) * 1000;
+    if (c->body.credit > full)
+        c->body.credit = full;
+    c->body.credit -= (int64_t)l->body_bytes_per_s * tick;
+    c->body.mark = c->x.body_in;
+    if (c->body.credit >= 0) {
         deadline_arm(c->server->loop, &c->deadline, tick, on_deadline);
         return;
     }
@@ -323,12 +324,12 @@ static void begin_body(struct conn *c)
     const struct server_limits *l = &c->server->conf.limits;
     const struct http1_head *h = c->x.head;
 
-    c->is_chunked = h->framing == HTTP1_CHUNKED;
-    c->body_left = h->framing == HTTP1_LENGTH ? h->content_length : 0;
-    if (c->is_chunked)
-        chunked_init(&c->chunked);
-    c->body_credit = (int64_t)l->body_grace_ms * l->body_bytes_per_s;
-    c->body_mark = 0;
+    c->body.is_chunked = h->framing == HTTP1_CHUNKED;
+    c->body.left = h->framing == HTTP1_LENGTH ? h->content_length : 0;
+    if (c->body.is_chunked)
+        chunked_init(&c->body.chunked);
+    c->body.credit = (int64_t)l->body_grace_ms * l->body_bytes_per_s;
+    c->body.mark = 0;
     conn_set_state(c, h->framing == HTTP1_NO_BODY ? CONN_BUSY : CONN_BODY);
 }
 
@@ -427,7 +428,8 @@ static void broken_body(struct conn *c)
 {
     struct fault f;
 
-    fault_set(&f, FAULT_bad_request, "The chunked request body is malformed: %s", c->chunked.why);
+    fault_set(&f, FAULT_bad_request, "The chunked request body is malformed: %s",
+              c->body.chunked.why);
     c->x.close = true;
     conn_set_state(c, CONN_BUSY);
     if (!c->x.reply_done)
@@ -446,21 +448,21 @@ static size_t take_body(struct conn *c, const char *p, size_t n)
     struct str data = {p, n};
     long used;
 
-    if (!c->is_chunked) {
-        data.n = (size_t)min_u64(n, c->body_left);
-        c->body_left -= data.n;
+    if (!c->body.is_chunked) {
+        data.n = (size_t)min_u64(n, c->body.left);
+        c->body.left -= data.n;
         give_body(c, data);
-        if (c->body_left == 0 && c->owned && c->state == CONN_BODY)
+        if (c->body.left == 0 && c->owned && c->state == CONN_BODY)
             body_complete(c);
         return data.n;
     }
-    used = chunked_decode(&c->chunked, p, n, &data);
+    used = chunked_decode(&c->body.chunked, p, n, &data);
     if (used < 0) {
         broken_body(c);
         return n;
     }
     give_body(c, data);
-    if (chunked_done(&c->chunked) && c->owned && c->state == CONN_BODY)
+    if (chunked_done(&c->body.chunked) && c->owned && c->state == CONN_BODY)
         body_complete(c);
     return (size_t)used;
 }
@@ -517,14 +519,10 @@ static void feed(struct conn *c, const char *p, size_t n)
 /* ---- the next request ---- */
 
 /* Bytes that waited behind the previous request, at the end of the turn in which it ended. */
-static void on_next(struct grave *g)
+static void go_on(struct conn *c)
 {
-    struct conn *c = container_of(g, struct conn, next);
     struct buf waiting = c->pending;
 
-    c->next_buried = false;
-    if (c->state != CONN_IDLE)
-        return;
     c->pending = buf_make(HTTP1_HEAD_BYTES_MAX);
     c->reading_paused = false;
     feed(c, waiting.p, waiting.n);
@@ -533,6 +531,17 @@ static void on_next(struct grave *g)
         stream_resume(c->stream);
     if (c->state == CONN_IDLE && c->eof)
         conn_close(c, STREAM_CLOSE);
+}
+
+static void on_turn(struct grave *g)
+{
+    struct conn *c = container_of(g, struct conn, turn);
+
+    c->buried = false;
+    if (is_over(c))
+        free_conn(c);
+    else if (c->state == CONN_IDLE)
+        go_on(c);
 }
 
 void conn_next(struct conn *c)
@@ -546,7 +555,7 @@ void conn_next(struct conn *c)
     c->x.ctx = NULL;
     arena_clear(&c->x.arena);
     if (c->state == CONN_CLOSED) {
-        bury_when_over(c);
+        bury(c);
         return;
     }
     if (!c->x.reply_done) { /* the owner gave up without a word */
@@ -558,9 +567,8 @@ void conn_next(struct conn *c)
         return;
     }
     conn_set_state(c, CONN_IDLE);
-    if (c->pending.n > 0 && !c->next_buried) {
-        c->next_buried = true;
-        loop_bury(c->server->loop, &c->next, on_next);
+    if (c->pending.n > 0) {
+        bury(c);
     } else if (c->reading_paused) {
         c->reading_paused = false;
         stream_resume(c->stream);
@@ -690,7 +698,7 @@ void server_set_limits(struct server *s, const struct server_limits *limits)
 }
 
 /* Not while bytes of its last reply still wait. */
-static bool quiet(const struct conn *c) { return stream_queued(c->stream) == 0 && !c->next_buried; }
+static bool quiet(const struct conn *c) { return stream_queued(c->stream) == 0 && !c->buried; }
 
 void server_drain(struct server *s)
 {
@@ -701,7 +709,7 @@ void server_drain(struct server *s)
     {
         if (quiet(c))
             conn_close(c, STREAM_CLOSE);
-        else if (!c->next_buried)
+        else if (!c->buried)
             begin_linger(c);
     }
 }

@@ -34,6 +34,15 @@ enum conn_reply {
     REPLY_CLOSE, /* until the connection closes: a cut must be an RST */
 };
 
+/* Of a request. */
+struct conn_body {
+    struct chunked_decoder chunked;
+    bool is_chunked;
+    uint64_t left;  /* of a body with a length */
+    int64_t credit; /* leaky bucket of its rate, thousandths of bytes */
+    uint64_t mark;  /* x.body_in when the credit was last settled */
+};
+
 struct conn {
     struct exchange x; /* first: an exchange is its connection */
     struct server *server;
@@ -41,29 +50,24 @@ struct conn {
     struct list node;         /* in server->idle (IDLE) or server->busy (all other states) */
     struct deadline deadline; /* of the state: idle, head, body rate, linger */
     struct deadline stall;    /* of the bytes that wait unsent */
-    struct grave next;        /* goes on with pipelined bytes at the end of the turn */
-    struct grave end;         /* frees the connection */
+    struct grave turn;        /* at its end: frees what is over, or goes on with pipelined bytes */
     void *listener_ctx;
     union {
-        struct http1_parser parser;     /* until the head is there */
-        struct chunked_decoder chunked; /* of the body behind it */
+        struct http1_parser parser; /* until the head is there */
+        struct conn_body body;      /* from then on */
     };
     struct buf pending; /* a partial head, or bytes behind the current request */
-    uint64_t body_left; /* of a body with a length */
     uint64_t reply_left;
-    int64_t body_credit;  /* leaky bucket of the body rate, thousandths of bytes */
-    uint64_t body_mark;   /* x.body_in when the credit was last settled */
     uint32_t linger_left; /* bytes still read and dropped */
     uint32_t unsent;      /* of server->unsent */
     uint8_t state;        /* enum conn_state; set by conn_set_state() only */
     uint8_t reply;        /* enum conn_reply */
     uint8_t refused;      /* enum fault_code of server_refuse() */
     bool owned;           /* on_request() was called, exchange_end() was not */
-    bool is_chunked;      /* the request body */
     bool reading_paused;  /* by the owner or by pipelined bytes */
     bool cut_hard;        /* end by RST */
     bool eof;             /* the client will send no more */
-    bool next_buried, end_buried;
+    bool buried;          /* `turn` is */
 };
 
 struct server {
