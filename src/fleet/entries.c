@@ -258,21 +258,17 @@ static void leave_engine(struct entries *t, struct row *r)
     r->engine = NULL;
 }
 
+/* Lists come sorted, nearly always: its place is looked for from the end. */
 static void join_engine(struct entries *t, struct row *r, struct entries_engine *e)
 {
-    struct row *other;
-    struct list *before = &e->rows;
+    struct list *behind = e->rows.prev;
 
     r->engine = e;
     mark(t, e);
-    list_each(other, &e->rows, in_engine)
-    {
-        if (str_cmp(other->entry->name, r->entry->name) > 0) {
-            before = &other->in_engine;
-            break;
-        }
-    }
-    list_append(before, &r->in_engine); /* a ring: in front of `before` */
+    while (behind != &e->rows &&
+           str_cmp(list_entry(behind, struct row, in_engine)->entry->name, r->entry->name) > 0)
+        behind = behind->prev;
+    list_append(behind->next, &r->in_engine); /* a ring: in front of the next one */
 }
 
 struct entries_engine *entries_changed(struct entries *t)
