@@ -17,6 +17,11 @@ from harness.wait import SLOW
 TEST_SECONDS = 120  # times SLOW: a test that hangs says where
 
 
+def pytest_configure(config):
+    """Who runs in the background of a shell ignores SIGINT, and so would all that is started here."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_report_header(config):
     lines = [f"program: {PROGRAM}, lanes: {os.environ.get('INFERD_TEST_LANES', '2')}, deadlines times {SLOW:g}"]
     if not os.path.exists(PROGRAM):
