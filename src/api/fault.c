@@ -19,7 +19,7 @@ static void put_error(struct jsonw *w, const struct fault *f)
     jsonw_key(w, "param");
     jsonw_cstr(w, f->param[0] ? f->param : NULL);
     jsonw_key(w, "type");
-    jsonw_cstr(w, fault_code_type(f->code));
+    jsonw_cstr(w, fault_type(f));
     jsonw_end_object(w);
 }
 

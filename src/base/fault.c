@@ -46,3 +46,10 @@ const char *fault_code_name(enum fault_code code) { return rows[code].name; }
 int fault_code_status(enum fault_code code) { return rows[code].status; }
 
 const char *fault_code_type(enum fault_code code) { return rows[code].type; }
+
+const char *fault_type(const struct fault *f)
+{
+    if (f->status >= 500 && f->status != rows[f->code].status)
+        return "server_error";
+    return rows[f->code].type;
+}

@@ -79,3 +79,5 @@ const char *fault_code_name(enum fault_code code);
 int fault_code_status(enum fault_code code);
 /* OpenAI's `error.type`. */
 const char *fault_code_type(enum fault_code code);
+/* The same of one fault: what is told by a 5xx that is not the code's own is the server's. */
+const char *fault_type(const struct fault *f);

@@ -58,7 +58,7 @@ class Pair:
 def check_error(reply, status, code, message):
     error = reply.error()
     assert (reply.status, error["code"], error["message"]) == (status, code, message), reply
-    assert error["param"] is None
+    assert error["param"] is None and error["type"] == ("server_error" if status >= 500 else "invalid_request_error")
     assert reply["retry-after"] == ("5" if status == 503 and code != "model_not_found" else None)
 
 

@@ -303,7 +303,7 @@ static void router_no_such_model(void)
     RUN(1000, CHAT("none"), EXPECT_STATUS(503), EXPECT_NO_FIELD("retry-after"),
         EXPECT_BODY("{\"error\":{\"code\":\"model_not_found\",\"message\":\"No healthy services "
                     "available for model 'none'\",\"param\":null,"
-                    "\"type\":\"invalid_request_error\"}}"),
+                    "\"type\":\"server_error\"}}"),
         DONE);
     rig_end();
 }

@@ -42,6 +42,19 @@ static void test_set_fills_everything(void **state)
     assert_int_equal(f.retry_after_s, 0);
 }
 
+static void test_type_of_another_status(void **state)
+{
+    struct fault f;
+
+    (void)state;
+    fault_set(&f, FAULT_model_not_found, "x");
+    assert_string_equal(fault_type(&f), "invalid_request_error");
+    f.status = 503;
+    assert_string_equal(fault_type(&f), "server_error");
+    fault_set(&f, FAULT_not_implemented, "x");
+    assert_string_equal(fault_type(&f), "invalid_request_error");
+}
+
 static void test_whose(void **state)
 {
     static const struct {
@@ -90,6 +103,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tables),
         cmocka_unit_test(test_set_fills_everything),
+        cmocka_unit_test(test_type_of_another_status),
         cmocka_unit_test(test_whose),
         cmocka_unit_test(test_text_is_cut_at_a_character),
     };
