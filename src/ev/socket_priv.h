@@ -18,5 +18,9 @@ int socket_new(enum addr_family family);
  * are threads; four calls a relayed request make that a hundredth of it. */
 ssize_t socket_send(int fd, const void *p, size_t n);
 ssize_t socket_recv(int fd, void *p, size_t n);
+enum socket_peer {
+    SOCKET_CAME, /* it connected to us */
+    SOCKET_WENT_TO,
+};
 /* TCP_NODELAY and keep-alive probes; nothing on Unix sockets. */
-void socket_tune(int fd, enum addr_family family);
+void socket_tune(int fd, enum addr_family family, enum socket_peer peer);

@@ -276,7 +276,8 @@ static void on_poll(uv_poll_t *h, int status, int events)
 }
 
 static struct stream *stream_new(struct loop *l, int fd, enum addr_family family,
-                                 struct chunk_pool *pool, const struct stream_ops *ops, void *ctx)
+                                 enum socket_peer peer, struct chunk_pool *pool,
+                                 const struct stream_ops *ops, void *ctx)
 {
     struct stream *s =
         xnew(struct stream, .loop = l, .fd = fd, .family = family, .ops = ops, .ctx = ctx);
@@ -288,7 +289,7 @@ static struct stream *stream_new(struct loop *l, int fd, enum addr_family family
     s->poll.data = s;
     s->progress_ms = loop_now_ms(l);
     chunkq_init(&s->out, pool);
-    socket_tune(fd, family);
+    socket_tune(fd, family, peer);
     return s;
 }
 
@@ -335,7 +336,7 @@ int stream_connect(struct loop *l, const struct addr *to, struct chunk_pool *poo
         close(fd);
         return r;
     }
-    s = stream_new(l, fd, to->family, pool, ops, ctx);
+    s = stream_new(l, fd, to->family, SOCKET_WENT_TO, pool, ops, ctx);
     if (!s) {
         close(fd);
         return -E_NO_FDS;
@@ -363,7 +364,7 @@ int stream_open(struct loop *l, struct ev_fd *fd, struct chunk_pool *pool,
                    sa.ss_family == AF_INET    ? ADDR_IP4
                    : sa.ss_family == AF_INET6 ? ADDR_IP6
                                               : ADDR_UNIX,
-                   pool, ops, ctx);
+                   SOCKET_CAME, pool, ops, ctx);
     if (!s)
         return -E_NO_FDS;
     fd->fd = -1;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """R29: a network that loses packets, resets, and a peer whose power fails. Nothing fails but what was cut, and
-that within 30 s."""
+that within 10 s."""
 
 import time
 
@@ -10,7 +10,7 @@ from harness import faults, net, raw
 from harness.load import Load, tally
 from harness.wait import SLOW, Stopwatch, until
 
-NOTICED_S = 30
+NOTICED_S = 10
 
 
 def start(bench, lan, mock_args=(), health=2):
@@ -84,9 +84,8 @@ def test_a_bad_network_for_a_minute(bench):
     outcomes = lossy(bench, 60, 100)
     bad = [o for o in outcomes if not o.good]
     assert not bad, f"{tally(outcomes)}: {bad[:3]}"
-    assert noticed < NOTICED_S
+    assert noticed <= NOTICED_S
     faults.record(29, "a router and two engines on hosts of their own (network namespaces): 1 % of all packets lost for 60 s under 100 "
-                  "requests a second; the power of a host cut under streams", "0 failed but on the cut connection; dead peer "
-                  f"noticed within {NOTICED_S} s", "10 s", f"{len(bad)} failed of {len(outcomes):,}; noticed after {noticed:.1f} s",
-                  "minimum", "keep-alive probes after 10 s of silence, three 5 s apart: sooner would break connections over "
-                  "networks that fail over")
+                  "requests a second; the power of a host cut under streams", "0 failed but on the cut connection; dead peer noticed "
+                  "within 30 s", f"{NOTICED_S} s", f"{len(bad)} failed of {len(outcomes):,}; noticed after {noticed:.1f} s",
+                  "moonshot", "nothing")
