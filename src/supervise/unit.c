@@ -196,6 +196,13 @@ static void stopped(struct unit *u)
 
 static void try_launch(struct unit *u);
 
+/* Engines leave it behind, and none can bind to it again. */
+static void remove_socket(struct unit *u)
+{
+    if (u->pub.socket[0])
+        (void)unlink(u->pub.socket);
+}
+
 static void end_remains(struct unit *u)
 {
     if (!u->child || has_process(u) || u->sweep || (u->streams_open && deadline_armed(&u->remains)))
@@ -204,6 +211,7 @@ static void end_remains(struct unit *u)
     child_signal_group(u->child, SIGKILL);
     flush_output(u);
     child_close(&u->child);
+    remove_socket(u);
     if (u->pub.state == UNIT_STOPPING)
         stopped(u);
     else if (u->pub.state == UNIT_STARTING)
@@ -571,8 +579,7 @@ static int start_child(struct unit *u, const struct child_conf *conf, struct buf
     struct buf b = buf_on(note, sizeof note);
     int r;
 
-    if (u->pub.socket[0])
-        (void)unlink(u->pub.socket); /* of the last run; an engine could not bind to it */
+    remove_socket(u); /* of a master that was killed */
     r = child_start(u->s->loop, conf, &child_ops, u, &u->child);
     if (r < 0) {
         buf_printf(problem, "could not be started: %s", err_text(r));

@@ -81,6 +81,11 @@ def test_a_unit_on_a_socket(bench):
     row = ready(up)
     assert row["url"].startswith("unix:") and os.path.exists(row["url"][5:])
     assert up.chat().status == 200 and up.chat(stream=True).whole
+    up.ctl("stop", "tiny")
+    up.wait_unit("tiny", "stopped")
+    assert not os.path.exists(row["url"][5:]), "its socket ends with it"
+    up.ctl("start", "tiny")
+    assert up.chat().status == 200
 
 
 def test_a_unit_at_a_url_of_its_own(bench):
