@@ -239,7 +239,7 @@ static void publish(struct control *c, bool tell)
     deadline_stop(&c->publish);
     list_each(m, &c->members, node)
     {
-        if (m->origin != ENGINE_DISCOVERED || m->nmodels > 0)
+        if (member_is_engine(m))
             add_member(s, m);
     }
     list_each(m, &c->members, node) s->unsettled |= member_may_learn(m);

@@ -40,6 +40,7 @@ struct member {
     uint32_t nmodels;
     bool models_fixed; /* by the configuration */
     bool models_known;
+    bool no_list_told;       /* in the log: it answers, but not with a list of models */
     bool asked;              /* for its models, and whatever came of it is known */
     struct str *passthrough; /* into the settings */
     uint32_t npassthrough;
@@ -77,3 +78,9 @@ struct member {
     struct call *knock;     /* which is being done */
     uint32_t openings;      /* of the door, in a row */
 };
+
+/* A usual place where nobody was found is a member that is looked at, and no engine. */
+static inline bool member_is_engine(const struct member *m)
+{
+    return m->origin != ENGINE_DISCOVERED || m->nmodels > 0;
+}

@@ -120,6 +120,8 @@ const char *report_state_word(const struct member *m)
 {
     if (m->origin == ENGINE_UNIT)
         return link_state_word(m->unit.id ? m->unit.state : UNIT_STARTING);
+    if (!member_is_engine(m))
+        return "not found";
     switch (cell_state(m->cell)) {
     case CELL_NO_WORD:
     case CELL_GOOD:
@@ -398,7 +400,7 @@ void report_status(struct control *c, struct buf *out)
 
     list_each(m, &c->members, node)
     {
-        engines++;
+        engines += member_is_engine(m);
         ready += is_ready(m);
         in_flight += cell_load(m->cell);
     }

@@ -26,7 +26,11 @@ def test_the_first_curl(bench):
     assert models(up) == ["inferd-mock"]
     stream = up.chat("inferd-mock", stream=True)
     assert stream.whole and stream.events()[-1] == "[DONE]"
-    assert len([r for r in up.log() if "inferd-mock" in str(r) and r["target"] == "up"]) <= 2, "announced in one line"
+    assert len([r for r in up.log() if "inferd-mock" in r["msg"] and r["target"] == "master"]) == 1, "announced in one line"
+    status = up.admin("/status")
+    assert (status["engines"], status["engines_ready"]) == (1, 1), "where nobody was found is no engine"
+    states = {e["name"]: e["state"] for e in up.admin("/engines")["engines"]}
+    assert states == {"mock": "ready", **dict.fromkeys(USUAL, "not found")}
 
 
 @pytest.mark.published
