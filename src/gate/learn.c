@@ -43,6 +43,23 @@ static uint64_t models_mark(const struct member *m)
     return mark;
 }
 
+/* An answer, and none that gets better by itself: nobody will ever be sent there. Told once. */
+static void note_no_list(struct member *m, unsigned status)
+{
+    struct control *c = m->control;
+    struct log_rec *r;
+
+    if (m->models_known || m->no_list_told || m->of_table || status == 429 || status >= 500)
+        return;
+    m->no_list_told = true;
+    r = log_begin(c->log, LOG_WARN, loop_wall_us(c->loop), "control",
+                  "an engine does not tell its models, and `models` does not name them");
+    log_text(r, "engine", m->name);
+    log_text(r, "url", m->url_text);
+    log_u64(r, "status", status);
+    log_end(r);
+}
+
 void learn_models(struct member *m, const struct fetch_reply *r)
 {
     struct control *c = m->control;
@@ -56,6 +73,8 @@ void learn_models(struct member *m, const struct fetch_reply *r)
             members_publish(c);
         }
     }
+    if (r->err == 0)
+        note_no_list(m, r->status);
     member_note_asked(m);
 }
 

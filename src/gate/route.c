@@ -113,7 +113,7 @@ void req_granted(struct req *r, uint32_t engine, struct cell *cell)
 static const char *not_ready_text(const struct cell *c)
 {
     if (cell_says(c, CELL_SUPERVISED) == CELL_COMING)
-        return "its process does not answer as ready";
+        return "its process is not ready, or not there";
     if (cell_says(c, CELL_PROBED) == CELL_COMING)
         return "it is loading, or silent";
     return "connections to it failed";

@@ -405,6 +405,16 @@ def test_not_ready(bench):
     assert up.get("/health").json()["status"] == "running"
 
 
+@pytest.mark.parametrize("status, body", [(404, {}), (401, {}), (200, {"models": "m"}), (200, b"<html>")])
+def test_an_engine_without_a_list_is_told_of(bench, status, body):
+    """It answers, so it looks well, and yet nobody is ever sent there: an operator must learn why."""
+    engine = bench.engine(lambda c: c.reply(body, status=status), gets=False)
+    up = bench.up({"remote": [{"name": "mute", "url": engine.url}]})
+    record = up.wait_log(msg="an engine does not tell its models, and `models` does not name them")
+    assert (record["level"], record["engine"], record["status"]) == ("warn", "mute", status)
+    refused(up.chat("m"), 404, "model_not_found")
+
+
 # ---- refusals ----
 
 
