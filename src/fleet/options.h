@@ -25,7 +25,8 @@ struct breaker_conf {
 
 #define REMOTE_OPTIONS(X, T)                                                                       \
     X(T, name, STR, REQUIRED, 1, 256, RELOAD, "Its name in logs and metrics.")                     \
-    X(T, url, STR, REQUIRED, 1, 2048, RELOAD, "\"http://host:port\" or \"unix:/path\".")           \
+    X(T, url, STR, REQUIRED, 1, 2048, RELOAD,                                                      \
+      "\"http://host:port\" or \"unix:/path\", without /v1.")                                      \
     X(T, api_key_file, STR, UNSET, 1, 4096, RELOAD,                                                \
       "A file of mode 0600 whose content is sent as the bearer token.")                            \
     X(T, models, LIST, UNSET, 0, 1024, RELOAD,                                                     \

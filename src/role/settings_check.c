@@ -12,6 +12,8 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "api/api.h"
+#include "gate/gate.h"
 #include "gate/retry.h"
 #include "role/settings_priv.h"
 
@@ -303,10 +305,21 @@ static void check_path(struct settings_build *b, const char *path, struct str te
                           STR_ARGS(text));
 }
 
+/* Where a path goes that no engine can have for itself; NULL for any other. */
+static const char *goes_elsewhere(struct str path)
+{
+    uint32_t kinds;
+    enum path_class c = api_gate()->classify(path, &kinds);
+
+    if (c == PATH_INFERENCE)
+        return "goes to the engines of the model that the body names";
+    return path_is_own(c) ? "is answered by inferd itself" : NULL;
+}
+
 static void check_passthrough(struct settings_build *b, struct names *n, const struct any_engine *e)
 {
     char path[PATH_BYTES];
-    const char *other;
+    const char *other, *elsewhere;
 
     (void)path_of(path, e->list, e->i, "passthrough");
     for (size_t i = 0; i < e->passthrough->n; i++) {
@@ -317,6 +330,10 @@ static void check_passthrough(struct settings_build *b, struct names *n, const s
                               STR_ARGS(claimed));
             continue;
         }
+        elsewhere = goes_elsewhere(claimed);
+        if (elsewhere)
+            settings_complain(b, path, NULL, "\"%.*s\" %s: it cannot be passed to one engine",
+                              STR_ARGS(claimed), elsewhere);
         other = map_put(&n->paths, claimed, arena_cstr(&b->scratch, e->name));
         if (other)
             settings_complain(b, path, NULL,
@@ -351,6 +368,21 @@ static struct str filled_in(struct settings_build *b, struct str url)
     return url;
 }
 
+/* `said` is what the file says, `meant` the same without placeholders. */
+static void check_url(struct settings_build *b, const char *path, struct str said, struct str meant,
+                      struct url *ret)
+{
+    const char *why;
+
+    if (url_parse(meant, ret, &why) < 0)
+        settings_complain(b, path, NULL, "\"%.*s\" %s", STR_ARGS(said), why);
+    else if (str_ends(ret->prefix, STR("/v1"))) /* what clients are told, and would come twice */
+        settings_complain(
+            b, path, NULL,
+            "\"%.*s\" ends with /v1, with which the paths behind it begin: leave it out",
+            STR_ARGS(said));
+}
+
 static void check_endpoint(struct settings_build *b, struct engine_conf *e, size_t i)
 {
     bool port = mentions(e, STR("${PORT}")), socket = mentions(e, STR("${SOCKET}"));
@@ -358,7 +390,6 @@ static void check_endpoint(struct settings_build *b, struct engine_conf *e, size
     bool url_socket = str_find_str(e->url, STR("${SOCKET}")) < e->url.n;
     char path[PATH_BYTES];
     struct url url;
-    const char *why;
 
     (void)path_of(path, "engine", i, "command");
     e->endpoint = port ? ENGINE_AT_PORT : socket ? ENGINE_AT_SOCKET : ENGINE_AT_URL;
@@ -373,8 +404,8 @@ static void check_endpoint(struct settings_build *b, struct engine_conf *e, size
     if ((url_port && !port) || (url_socket && !socket))
         settings_complain(b, path, NULL, "has %s, but command does not tell the engine",
                           url_port && !port ? "${PORT}" : "${SOCKET}");
-    else if (e->url.p && url_parse(filled_in(b, e->url), &url, &why) < 0)
-        settings_complain(b, path, NULL, "\"%.*s\" %s", STR_ARGS(e->url), why);
+    else if (e->url.p)
+        check_url(b, path, e->url, filled_in(b, e->url), &url);
 }
 
 static void check_env(struct settings_build *b, const struct engine_conf *e, size_t i)
@@ -426,14 +457,12 @@ static void check_remote(struct settings_build *b, struct names *n, size_t i)
                              .models = &r->models,
                              .passthrough = &r->passthrough};
     char path[PATH_BYTES];
-    const char *why;
 
     check_name(b, n, &any);
     check_models(b, n, &any);
     check_passthrough(b, n, &any);
-    if (r->url.p && url_parse(r->url, &r->at, &why) < 0)
-        settings_complain(b, path_of(path, "remote", i, "url"), NULL, "\"%.*s\" %s",
-                          STR_ARGS(r->url), why);
+    if (r->url.p)
+        check_url(b, path_of(path, "remote", i, "url"), r->url, r->url, &r->at);
     if (!str_eq(r->probe_path, STR("none")))
         check_path(b, path_of(path, "remote", i, "probe_path"), r->probe_path);
 }

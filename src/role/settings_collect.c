@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * settings_collect.c - the half that touches the machine: which file, its bytes, the environment,
- * the defaults that depend on cores and directories, the secrets. Plain blocking calls: the master
- * runs it before its loop starts and for a reload. All of it ends up in a bundle.
+ * the defaults that depend on cores and directories, the secrets, the users. Plain blocking calls:
+ * the master runs it before its loop starts and for a reload. All of it ends up in a bundle.
  *
  * Exports: settings_
  */
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "ev/sandbox.h"
 #include "role/lanes.h"
 #include "role/settings_priv.h"
 
@@ -267,6 +268,30 @@ static int read_secrets(struct collect *c, struct settings_build *b)
     return result;
 }
 
+/* --- users --- */
+
+static bool is_user(struct settings_build *b, const char *key, struct str name)
+{
+    struct sandbox_user user;
+
+    if (!name.p || sandbox_find_user(name.p, &user) == 0)
+        return true;
+    settings_complain(b, key, NULL, "there is no user \"%.*s\"", STR_ARGS(name));
+    return false;
+}
+
+static int find_users(struct settings_build *b)
+{
+    bool all = is_user(b, "process.user", b->settings->process.user);
+    char key[64];
+
+    for (size_t i = 0; i < b->settings->engine.n; i++) {
+        (void)snprintf(key, sizeof key, "engine[%zu].user", i);
+        all &= is_user(b, key, b->settings->engine.at[i].user);
+    }
+    return all ? 0 : -E_CONF;
+}
+
 /* --- all of it --- */
 
 static int fill_bundle(struct collect *c)
@@ -300,6 +325,8 @@ int settings_collect(const struct settings_source *src, struct bundle **ret_bund
     if (r == 0) {
         r = settings_build_start(&b, c.bundle, errors);
         if (read_secrets(&c, &b) < 0)
+            r = -E_CONF;
+        if (find_users(&b) < 0)
             r = -E_CONF;
         if (r == 0)
             r = settings_build_secrets(&b, c.bundle);

@@ -21,7 +21,8 @@ enum { TEXT_BYTES = 1 << 20 };
       "/etc/inferd/inferd.toml, whichever is there first; without any, engines on this "           \
       "machine are looked for.")                                                                   \
     X(T, ready_file, STR, UNSET, 1, 4096, RESTART,                                                 \
-      "Written once clients are accepted: {\"admin\":[ADDRESS],\"listen\":[ADDRESS],\"pid\":N}.")
+      "Written once clients are accepted: {\"admin\":[ADDRESS],\"listen\":[ADDRESS],\"pid\":N,"    \
+      "\"registry\":[ADDRESS]}.")
 
 struct up_flags {
     UP_OPTIONS(OPTION_MEMBER, up_flags)

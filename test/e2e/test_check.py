@@ -82,6 +82,21 @@ queue_ms = "soon"
             "./inferd.toml:10:1: limits.queue_ms: must be an integer, not a string")
 
 
+def test_users_that_there_are_not(run, tmp_path):
+    """`inferd up` would not start with them, and a reload would refuse them."""
+    (tmp_path / "inferd.toml").write_text("""\
+[[engine]]
+name = "tiny"
+command = ["llama-server", "--port", "${PORT}"]
+user = "no-such-user"
+[process]
+user = "nor-this-one"
+""")
+    refused(run("check"), '''./inferd.toml:4:1: engine[0].user: there is no user "no-such-user"''',
+            '''./inferd.toml:6:1: process.user: there is no user "nor-this-one"''')
+    fine(run("check", "--config", "/dev/null", "--process-user", "root"))
+
+
 def test_what_is_no_toml(run, tmp_path):
     (tmp_path / "inferd.toml").write_text("lanes = 3\nlisten = [\n")
     done = run("check")

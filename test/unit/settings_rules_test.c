@@ -296,6 +296,15 @@ static void test_remotes(void **state)
         {"[[remote]]\nname = 'r'\nurl = '10.0.0.5:8000'\n",
          "3:1: remote[0].url: \"10.0.0.5:8000\" must be \"http://host:port\" or \"unix:/path\""},
         {"[[remote]]\nname = 'r'\n", "1:1: remote[0]: `url` is missing"},
+        {"[[remote]]\nname = 'r'\nurl = 'http://10.0.0.5:8000/v1/'\n",
+         "3:1: remote[0].url: \"http://10.0.0.5:8000/v1/\" ends with /v1, with which the paths "
+         "behind "
+         "it begin: leave it out"},
+        {"[[remote]]\nname = 'r'\nurl = 'http://10.0.0.5:8000/v1/a'\n", ""},
+        {ENGINE "url = 'http://127.0.0.1:${PORT}/a/v1'\n",
+         "4:1: engine[0].url: \"http://127.0.0.1:${PORT}/a/v1\" ends with /v1, with which the "
+         "paths "
+         "behind it begin: leave it out"},
         {REMOTE "models = ['']\n",
          "4:1: remote[0].models: names must have 1 to 256 bytes and no control characters"},
         {REMOTE "models = [\"a\\nb\"]\n",
@@ -319,6 +328,15 @@ static void test_passthrough(void **state)
          "4:1: engine[0].passthrough: \"/a?b\" is not a path like /slots, without query\n"
          "4:1: engine[0].passthrough: \"/a b\" is not a path like /slots, without query\n"
          "4:1: engine[0].passthrough: \"\" is not a path like /slots, without query"},
+        {REMOTE "passthrough = ['/v1/chat/completions', '/health', '/v1/models/x', '/v1/x']\n",
+         "4:1: remote[0].passthrough: \"/v1/chat/completions\" goes to the engines of the model "
+         "that "
+         "the body names: it cannot be passed to one engine\n"
+         "4:1: remote[0].passthrough: \"/health\" is answered by inferd itself: it cannot be "
+         "passed "
+         "to one engine\n"
+         "4:1: remote[0].passthrough: \"/v1/models/x\" is answered by inferd itself: it cannot be "
+         "passed to one engine"},
     };
 
     check_rows(*state, rows, ARRAY_LEN(rows));

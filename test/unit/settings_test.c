@@ -553,7 +553,7 @@ static void test_reload_lists_what_needs_a_restart(void **state)
     was = settings_ref(r->settings);
     assert_string_equal(
         settings_rig_read(
-            r, "lanes = 2\nstate_dir = '/a'\n[log]\nlevel = 'info'\n[process]\nuser = 'x'\n"),
+            r, "lanes = 2\nstate_dir = '/a'\n[log]\nlevel = 'info'\n[process]\nuser = 'root'\n"),
         "");
     buf_clear(&r->text);
     settings_restarts(was, r->settings, &r->text);
