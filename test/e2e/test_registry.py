@@ -437,7 +437,7 @@ def test_the_log(bench):
 def test_numbers_of_a_probe_target_are_not_ours(bench):
     """The registry listens where it says: the chosen port is in the log and in the ready file."""
     r = bench.registry()
-    assert f"listening address={r.address}" in r.log()
+    r.wait_log(f"listening address={r.address}")
     host, _, port = r.address.rpartition(":")
     with socket.create_connection((host, int(port))):
         pass

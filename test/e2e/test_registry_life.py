@@ -20,10 +20,11 @@ from harness.wait import SLOW, Stopwatch, never, until
 
 
 class Health:
-    """A babysitter's face: answers GET as told and counts who asked for what."""
+    """A babysitter's face: answers GET as told and counts who asked for what. It answers while `free` is set."""
 
     def __init__(self, answer=b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", host="127.0.0.1", port=0):
-        self.answer, self.asked, self.open = answer, [], []
+        self.answer, self.asked, self.open, self.free = answer, [], [], threading.Event()
+        self.free.set()
         self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind((host, port))
@@ -47,6 +48,7 @@ class Health:
                 return
             head += data
         self.asked.append(head.decode())
+        self.free.wait(60 * SLOW)
         s.sendall(self.answer)
         self.open.append(s)
 
@@ -98,12 +100,12 @@ API = {"type": "openai-api"}
 def test_what_a_probe_finds(bench, health, answer, state):
     """Any 2xx is healthy, decided by the head; redirects are not followed."""
     h = health(answer)
-    r = bench.registry(args=["--health-timeout", "2"])
+    r = bench.registry(args=["--health-timeout", "20"])
     r.register(port=h.port - 1, metadata=API, url="http://127.0.0.1:1")
     watch = Stopwatch()
     found = r.get("/services/svc/health")
     assert found["health_status"] == state and found["is_healthy"] is True
-    assert state == "unhealthy" or watch.seconds() < 1 * SLOW
+    assert watch.seconds() < 10, "nothing else was waited for"
     assert len(h.asked) == 1 and h.asked[0].startswith(f"GET /health HTTP/1.1\r\nhost: 127.0.0.1:{h.port}\r\naccept: */*\r\n")
     assert "user-agent" not in h.asked[0].lower()
     assert r.get("/services/svc")["health_status"] == state
@@ -112,7 +114,7 @@ def test_what_a_probe_finds(bench, health, answer, state):
 def test_probe_urls(bench, health):
     """openai-api: host and port + 1; else <url>/health with its prefix; only http:// is probed."""
     h = health()
-    r = bench.registry(args=["--health-timeout", "1"])
+    r = bench.registry()
     url = f"http://127.0.0.1:{h.port}"
     for name, changes, target in (("api", {"metadata": API, "port": h.port - 1, "url": "http://127.0.0.1:1"}, "/health"),
                                   ("plain", {"url": url}, "/health"), ("prefix", {"url": f"{url}/a/b/"}, "/a/b/health"),
@@ -140,72 +142,81 @@ def test_ipv6_and_wildcard_hosts(bench, health):
 def test_rounds(bench, health, hole):
     """The first one interval after the start; all at once; health_status only."""
     good, bad = health(), health(b"HTTP/1.1 500 Sad\r\n\r\n")
-    r = bench.registry(args=["--health-interval", "1", "--health-timeout", "1"])
+    r = bench.registry(args=["--health-interval", "3", "--health-timeout", "1"])
     r.register("good", url=f"http://127.0.0.1:{good.port}")
     r.register("bad", url=f"http://127.0.0.1:{bad.port}")
     r.register("hole", url=f"http://127.0.0.1:{hole.port}")
     before = {s["name"]: s for s in r.get("/services")["services"]}
     assert {s["health_status"] for s in before.values()} == {"unknown"}
     want = {"good": "healthy", "bad": "unhealthy", "hole": "unhealthy"}
-    until(lambda: {s["name"]: s["health_status"] for s in r.get("/services")["services"]} == want, "a round", 5)
-    for s in r.get("/services")["services"]:
-        assert s == {**before[s["name"]], "health_status": want[s["name"]]}
+    want = {name: {**s, "health_status": want[name]} for name, s in before.items()}
+    until(lambda: {s["name"]: s for s in r.get("/services")["services"]} == want, "a round, and nothing else has changed")
     bad.answer = good.answer
-    until(lambda: r.get("/services/bad")["health_status"] == "healthy", "it got well", 5)
+    until(lambda: r.get("/services/bad")["health_status"] == "healthy", "it got well")
 
 
 def test_black_holes_block_nothing(bench, hole):
     """100 of them: every endpoint answers within 100 ms, a round takes at most two timeouts."""
-    r = bench.registry(args=["--health-interval", "1", "--health-timeout", "2"])
+    r = bench.registry(args=["--health-interval", "1", "--health-timeout", "3"])
     for i in range(100):
         r.register(f"hole-{i}", url=f"http://127.0.0.1:{hole.port}")
     running = lambda: "inferd_registry_probes_running 64" in r.ask("GET", "/metrics").body.decode()
     until(running, "a round under way", 5)
     watch = Stopwatch()
-    slowest = 0
-    while watch.seconds() < 1:
+    took = []
+    while watch.seconds() < 1 or len(took) < 40:
         for target in ("/health", "/services", "/services/hole-1", "/stats"):
             one = Stopwatch()
             r.get(target)
-            slowest = max(slowest, one.seconds())
-    assert slowest < 0.1 * SLOW
+            took.append(one.seconds())
+    assert sorted(took)[-4] < 0.1 * SLOW, took  # the machine may hold up some of them, but not all
     probed = lambda: all(s["health_status"] == "unhealthy" for s in r.get("/services")["services"])
-    until(probed, "the round's end", 4 + 1)
+    until(probed, "the round's end", 6 + 1)
     text = r.ask("GET", "/metrics").body.decode()
     took = float(text.partition("inferd_registry_probe_round_seconds_sum ")[2].split()[0])
     rounds = int(text.partition("inferd_registry_probe_round_seconds_count ")[2].split()[0])
-    assert rounds == 0 or took / rounds < 4 + 0.5 * SLOW
+    assert rounds == 0 or took / rounds < 3 * 3, "two timeouts, not three"
 
 
-def test_on_demand_probes_are_shared(bench, hole):
+def test_on_demand_probes_are_shared(bench, health):
     """Concurrent requests for one name share one probe; nothing else waits for it; success is a heartbeat."""
-    r = bench.registry(args=["--health-timeout", "2"])
-    r.register(url=f"http://127.0.0.1:{hole.port}")
+    h = health()
+    h.free.clear()
+    r = bench.registry(args=["--health-timeout", "60"])
+    r.register(url=f"http://127.0.0.1:{h.port}")
+    waiting = lambda: r.metric("inferd_heads_total") - r.metric("inferd_registry_requests_total")
+    nobody = waiting()
     clients = [raw.Connection(r.address) for _ in range(20)]
     for c in clients:
         c.request("GET", "/services/svc/health")
-    until(lambda: "inferd_registry_probes_total 1\n" in r.ask("GET", "/metrics").body.decode(), "one probe")
-    watch = Stopwatch()
-    r.get("/services/svc")
-    assert watch.seconds() < 0.1 * SLOW
-    assert {c.reply("GET").json()["health_status"] for c in clients} == {"unhealthy"}
-    assert "inferd_registry_probes_total 1\n" in r.ask("GET", "/metrics").body.decode()
+    until(lambda: waiting() == nobody + 20, "all of them wait")
+    assert r.get("/services/svc")["health_status"] == "unknown" and r.metric("inferd_registry_probes_running") == 1
+    h.free.set()
+    assert {c.reply("GET").json()["health_status"] for c in clients} == {"healthy"}
+    assert r.metric("inferd_registry_probes_total") == len(h.asked) == 1
 
 
-def test_a_late_result_is_dropped(bench, hole):
+def test_a_late_result_is_dropped(bench, health):
     """The record was replaced or deleted meanwhile."""
-    r = bench.registry(args=["--health-timeout", "1"])
-    r.register(url=f"http://127.0.0.1:{hole.port}")
-    with raw.Connection(r.address) as c, raw.Connection(r.address) as d:
-        c.request("GET", "/services/svc/health")
-        until(lambda: "inferd_registry_probes_running 1\n" in r.ask("GET", "/metrics").body.decode(), "the probe")
-        r.register(port=7, url=f"http://127.0.0.1:{hole.port}")
-        assert c.reply("GET").json()["health_status"] == "unknown"
-        d.request("GET", "/services/svc/health")
-        until(lambda: "inferd_registry_probes_running 1\n" in r.ask("GET", "/metrics").body.decode(), "the probe")
-        assert r.ask("DELETE", "/services/svc").status == 200
-        assert d.reply("GET").status == 404
-    assert "inferd_registry_probes_dropped_total 2\n" in r.ask("GET", "/metrics").body.decode()
+    h = health()
+    r = bench.registry(args=["--health-timeout", "60"])
+    r.register(url=f"http://127.0.0.1:{h.port}")
+
+    def probed_while(change):
+        """What was answered to one who asked before."""
+        h.free.clear()
+        asked = len(h.asked)
+        with raw.Connection(r.address) as c:
+            c.request("GET", "/services/svc/health")
+            until(lambda: len(h.asked) > asked, "the probe")
+            change()
+            h.free.set()
+            return c.reply("GET")
+
+    replaced = probed_while(lambda: r.register(port=7, url=f"http://127.0.0.1:{h.port}"))
+    assert replaced.json()["health_status"] == "unknown"
+    assert probed_while(lambda: r.ask("DELETE", "/services/svc")).status == 404
+    assert r.metric("inferd_registry_probes_dropped_total") == 2 and r.names() == []
 
 
 def test_a_client_that_leaves_its_probe(bench, hole):
@@ -462,6 +473,8 @@ def test_levels_of_the_log(bench):
                       ({"INFERD_LOG": "info", "RUST_LOG": "off"}, True), ({"RUST_LOG": "info,registry=off"}, False)):
         r = bench.registry(env=env)
         r.register()
+        if said:
+            r.wait_log("registered")
         r.signal(signal.SIGTERM)
         r.wait_exit()
         assert ("registered" in r.log()) == said, env
@@ -493,18 +506,31 @@ def test_the_end(bench, hole, number):
     assert idle.end() in ("fin", "reset")
     refused = lambda: not _connects(r.address)
     until(refused, "nothing is accepted")
-    assert r.running() and r.wait_exit() == 0
+    assert r.running() or watch.seconds() > 1.5
+    assert r.wait_exit() == 0
     assert 1.5 < watch.seconds() < 2 + 2 * SLOW
-    again = bench.registry(args=["--health-timeout", "60"])
-    again.register(url=f"http://127.0.0.1:{hole.port}")
-    busy = raw.Connection(again.address)
-    busy.request("GET", "/services/svc/health")
-    until(lambda: "inferd_registry_probes_running 1\n" in again.ask("GET", "/metrics").body.decode(), "the probe")
-    watch = Stopwatch()
-    again.signal(number)
-    until(lambda: not _connects(again.address), "it stops accepting")
-    again.signal(number)
-    assert again.wait_exit() == 0 and watch.seconds() < 1.5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal(bench, hole, number):
+    """It exits at once, whatever is open."""
+
+    def end():
+        """How long it took from the first signal on."""
+        r = bench.registry(args=["--health-timeout", "60"])
+        r.register(url=f"http://127.0.0.1:{hole.port}")
+        with raw.Connection(r.address) as busy:
+            busy.request("GET", "/services/svc/health")
+            until(lambda: r.metric("inferd_registry_probes_running") == 1, "the probe")
+            watch = Stopwatch()
+            r.signal(number)
+            until(lambda: not _connects(r.address), "it stops accepting")
+            r.signal(number)
+            assert r.wait_exit() == 0
+            return watch.seconds()
+
+    took = [end() for _ in range(3)]
+    assert min(took) < 1.5, took  # 2 s are what the first signal alone gives; the machine may hold up some
 
 
 def _connects(address):
@@ -524,10 +550,12 @@ def test_an_idle_registry_ends_at_once(bench):
 
 def test_connections_at_their_limit_and_beyond(bench):
     r = bench.registry(args=["--max-connections", "5"])
-    body = b"POST /services HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n"
+    body = (b"POST /services HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 10\r\n"
+            b"expect: 100-continue\r\n\r\n")
     held = [raw.Connection(r.address) for _ in range(5)]
-    for c in held:
-        c.send(body)  # busy, so that nobody is closed for a new one
+    for c in held:  # busy, so that nobody is closed for a new one
+        c.send(body)
+        assert c.head().status == 100
     refused = lambda: raw.Connection(r.address).reply("GET").status == 503
     until(refused, "the sixth is refused")
     for c in held:
@@ -538,10 +566,10 @@ def test_connections_at_their_limit_and_beyond(bench):
 def test_slow_heads_and_bodies_are_cut(bench):
     """10 s for a head, 1 kB/s for a body after 5 s."""
     r = bench.registry()
+    watch = Stopwatch()
     head, body = raw.Connection(r.address, 20), raw.Connection(r.address, 20)
     head.send(b"GET /health HTTP/1.1\r\nhost")
     body.send(b"POST /services HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000000\r\n\r\n")
-    watch = Stopwatch()
     assert head.reply("GET").status == 408 and 9 < watch.seconds() < 10 + 2 * SLOW
     assert body.reply().status == 408
 

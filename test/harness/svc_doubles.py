@@ -52,7 +52,10 @@ class Server:
                 length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
                 want = int(length[0].partition(b":")[2]) if length else 0
                 while len(body) < want:
-                    body += s.recv(65536)
+                    more = s.recv(65536)
+                    if not more:
+                        return
+                    body += more
                 self.heads.append(head.decode("latin-1"))
                 self.answer(s, head.decode("latin-1"), body)
         except OSError:
