@@ -308,7 +308,7 @@ const struct command *chaos_command(void)
 {
     static const char *const examples[] = {
         "inferd chaos",
-        "an inferd of its own under fire, a minute",
+        "an inferd of its own under fire, half a minute",
         "inferd chaos --only stream-reset --only engine-hung",
         "two rows of the table",
         "inferd chaos --target http://127.0.0.1:8080 --engine-ports 9001,9002",
