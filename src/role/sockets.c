@@ -130,9 +130,10 @@ static int add_listens(struct opening *o)
             used |= addr_eq(&o->to->at[k].bound, &inherited->addr[i]);
         if (used)
             continue;
-        if (!s->insecure && !addr_is_loopback(&inherited->addr[i])) {
+        if (!s->insecure && !s->keys.file.p && !addr_is_loopback(&inherited->addr[i])) {
             buf_text(o->problem, "a socket of LISTEN_FDS is reachable from outside this machine, "
-                                 "and there are no keys: --insecure allows it");
+                                 "and there are no keys: keys.file names some, --insecure allows "
+                                 "it without");
             return -E_PERM;
         }
         r = add(o, &inherited->addr[i], LINK_LISTENER_DATA, LINK_INDEX_NONE);

@@ -214,14 +214,24 @@ static void handed_over_sockets_serve_beside_configured_ones(void **state)
     ev_fd_close(&r->inherited.fd[1]);
 }
 
-static void handed_over_sockets_off_loopback_need_insecure(void **state)
+static void handed_over_sockets_off_loopback_need_keys_or_insecure(void **state)
 {
     struct rig *r = *state;
+    struct settings *settings;
     struct sockets s;
 
+    (void)configure(r, NULL);
+    settings = r->settings[0];
     inherit_one(r, "0.0.0.0:0");
-    assert_int_equal(open_sockets(r, configure(r, NULL), NULL, &s), -E_PERM);
+    assert_int_equal(open_sockets(r, settings, NULL, &s), -E_PERM);
     assert_true(str_find_str(buf_str(&r->problem), STR("--insecure")) < r->problem.n);
+    settings->keys.file = STR("/keys.toml");
+    assert_int_equal(open_sockets(r, settings, NULL, &s), 0);
+    sockets_close(&s, NULL);
+    settings->keys.file = STR_NONE;
+    settings->insecure = true;
+    assert_int_equal(open_sockets(r, settings, NULL, &s), 0);
+    sockets_close(&s, NULL);
     ev_fd_close(&r->inherited.fd[0]);
 }
 
@@ -234,8 +244,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(handed_over_sockets_replace_the_default, set_up, tear_down),
         cmocka_unit_test_setup_teardown(handed_over_sockets_serve_beside_configured_ones, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(handed_over_sockets_off_loopback_need_insecure, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(handed_over_sockets_off_loopback_need_keys_or_insecure,
+                                        set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
