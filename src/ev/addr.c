@@ -171,12 +171,17 @@ bool addr_eq(const struct addr *a, const struct addr *b)
     return addr_same_host(a, b) && a->port == b->port;
 }
 
+static bool is_mapped(const struct addr *a)
+{
+    return a->family == ADDR_IP6 && memcmp(a->ip, mapped, sizeof mapped) == 0;
+}
+
 /* An IPv4 address that came through an IPv6 socket, as IPv4. */
 static struct addr unmapped(const struct addr *a)
 {
     struct addr four = {.family = ADDR_IP4, .port = a->port};
 
-    if (a->family != ADDR_IP6 || memcmp(a->ip, mapped, sizeof mapped) != 0)
+    if (!is_mapped(a))
         return *a;
     memcpy(four.ip, a->ip + sizeof mapped, 4);
     return four;
@@ -220,4 +225,15 @@ bool addr_in_net(const struct addr *a, const struct addr_net *net)
 
     return ip.family == net->ip.family &&
            (ip.family == ADDR_UNIX || same_bits(ip.ip, net->ip.ip, net->bits));
+}
+
+struct str addr_client(const struct addr *a)
+{
+    const char *ip = (const char *)a->ip;
+
+    if (a->family != ADDR_IP4 && a->family != ADDR_IP6)
+        return STR_NONE;
+    if (a->family == ADDR_IP4)
+        return str_span(ip, 4);
+    return is_mapped(a) ? str_span(ip + sizeof mapped, 4) : str_span(ip, 8);
 }

@@ -48,3 +48,7 @@ struct addr_net {
 int addr_net_parse(struct str text, struct addr_net *ret) MUSTCHECK;
 /* An IPv4-mapped IPv6 address is what it maps. */
 bool addr_in_net(const struct addr *a, const struct addr_net *net);
+
+/* What tells clients apart: an IPv4 address, whatever it is wrapped in, or of an IPv6 one the /64,
+ * all of which one client has. n 0: neither. The bytes are *a's. */
+struct str addr_client(const struct addr *a);

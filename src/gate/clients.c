@@ -35,18 +35,10 @@ void clients_destroy(struct clients **cp)
     mem_free(c);
 }
 
-/* An IPv4 address, whatever it is wrapped in, or the first half of an IPv6 one; n 0: not counted.
- */
+/* n 0: not counted. */
 static struct str counted_part(const struct addr *a)
 {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    const char *ip = (const char *)a->ip;
-
-    if ((a->family != ADDR_IP4 && a->family != ADDR_IP6) || addr_is_loopback(a))
-        return STR_NONE;
-    if (a->family == ADDR_IP4)
-        return str_span(ip, 4);
-    return memcmp(a->ip, mapped, sizeof mapped) == 0 ? str_span(ip + 12, 4) : str_span(ip, 8);
+    return addr_is_loopback(a) ? STR_NONE : addr_client(a);
 }
 
 /* Sixteen bits of the hash a row, of which PLACES takes fourteen. */

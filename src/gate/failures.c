@@ -10,13 +10,7 @@ enum { SECOND_US = 1000000, TAG_SHIFT = 48 };
 
 static uint64_t hash_of(const struct failures *f, const struct addr *a)
 {
-    uint8_t bytes[9] = {(uint8_t)a->family};
-
-    if (a->family == ADDR_IP4)
-        memcpy(bytes + 1, a->ip, 4);
-    else if (a->family == ADDR_IP6)
-        memcpy(bytes + 1, a->ip, 8);
-    return str_hash(str_span((const char *)bytes, sizeof bytes), f->seed);
+    return str_hash(addr_client(a), f->seed);
 }
 
 /* The address's place in the bucket, else the one that is free or oldest. */

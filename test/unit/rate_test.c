@@ -119,6 +119,9 @@ static void test_failures_by_address(void **state)
     assert_int_equal(allowed(f, "2001:db8::1", START, 50), 10);
     assert_int_equal(allowed(f, "2001:db8::ffff:1", START, 50), 0); /* the same /64 */
     assert_int_equal(allowed(f, "2001:db8:0:1::1", START, 50), 10);
+    assert_int_equal(allowed(f, "::ffff:10.0.0.3", START, 50), 10); /* a dual socket's clients: */
+    assert_int_equal(allowed(f, "::ffff:10.0.0.4", START, 50), 10); /* each is itself */
+    assert_int_equal(allowed(f, "10.0.0.3", START, 50), 0);
     mem_free(f);
 }
 
