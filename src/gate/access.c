@@ -68,3 +68,10 @@ bool access_origin_allowed(const struct gate_listen *l, struct str origin, struc
     }
     return own_origin(l, origin);
 }
+
+bool access_is_json(struct str content_type)
+{
+    struct str type = str_head(content_type, str_find(content_type, ';'));
+
+    return str_caseeq(str_trim(type), STR("application/json"));
+}

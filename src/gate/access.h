@@ -15,3 +15,5 @@ bool access_host_allowed(const struct gate_listen *l, struct str host);
  * its `origins`. *cors is set to the origin when it is one of `origins`: the reply then allows it.
  */
 bool access_origin_allowed(const struct gate_listen *l, struct str origin, struct str *cors);
+/* Content-Type is application/json, whatever its parameters: no page sends it unasked. */
+bool access_is_json(struct str content_type);

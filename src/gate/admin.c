@@ -338,6 +338,13 @@ static void on_read(struct ask *a, struct str path, bool get)
     buf_fini(&b);
 }
 
+/* What any page's form or script can send without asking first is no order. */
+static bool is_order(const struct ask *a)
+{
+    return a->x->peer.family == ADDR_UNIX ||
+           access_is_json(http1_value(a->x->head, a->x->head_bytes, HTTP1_CONTENT_TYPE));
+}
+
 static bool may_ask(const struct ask *a, struct fault *f)
 {
     static const struct listen_conf no_names;
@@ -356,6 +363,11 @@ static bool may_ask(const struct ask *a, struct fault *f)
     }
     if (!access_host_allowed(&any_address, host)) {
         fault_set(f, FAULT_host_not_allowed, "Host is a name other than localhost");
+        return false;
+    }
+    if (h->method == HTTP1_POST && !is_order(a)) {
+        fault_set(f, FAULT_unsupported_media_type,
+                  "Orders to this address need `Content-Type: application/json`");
         return false;
     }
     return true;

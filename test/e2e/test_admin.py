@@ -49,6 +49,11 @@ def test_no_web_page(bench, up):
     refused(raw.get(bench.admin_address, "/services", headers={"Host": "evil.example"}), 403, "host_not_allowed")
     refused(raw.post(bench.admin_address, "/reload", headers={"Host": "evil.example"}, body=b""), 403, "host_not_allowed")
     assert raw.get(bench.admin_address, "/services", headers={"Host": "localhost"}).status == 200
+    for form in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}):
+        refused(raw.post(bench.admin_address, "/reload", headers=form, body=b""), 415, "unsupported_media_type")
+    assert raw.post(bench.admin_address, "/reload", {}).status == 200
+    assert raw.post(up.control, "/reload", body=b"").status == 200
+    assert up.metric("inferd_reloads_total") == 2
 
 
 def test_services(up):
