@@ -267,8 +267,11 @@ enum keys_verdict keys_reserve(struct key_hold *hold, uint64_t now_us, uint64_t 
     if (!hold->cell || !hold->tokens_per_minute || hold->reserved)
         return KEYS_FINE;
     tokens = max_u64(tokens, 1);
-    if (!rate_take(&hold->cell->tokens, now_us, hold->tokens_per_minute, tokens, wait_us))
+    if (!rate_take(&hold->cell->tokens, now_us, hold->tokens_per_minute, tokens, wait_us)) {
+        if (hold->requests_per_minute) /* what a limit refuses is no request */
+            rate_settle(&hold->cell->requests, now_us, hold->requests_per_minute, 1, 0);
         return KEYS_TOKENS;
+    }
     hold->reserved = tokens;
     return KEYS_FINE;
 }

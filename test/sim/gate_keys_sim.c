@@ -142,6 +142,26 @@ static void keys_tokens_per_minute(void)
     rig_end();
 }
 
+/* What the tokens refuse takes none of the requests, and its reply says so. */
+static void keys_refused_for_tokens_are_no_requests(void)
+{
+    struct key_conf *alice;
+
+    begin();
+    alice = rig_key("alice", SECRET_A, MODELS(M("*")));
+    alice->tokens_per_minute = 600;
+    alice->requests_per_minute = 2;
+    SCRIPT(engine, CHATTER);
+    ENGINE_START("a", &at, engine);
+    rig_start();
+    RUN(1000, CHAT_AS(ALICE, "m"), EXPECT_ANSWER, REPEAT(5),
+        POST_WITH(CHAT_PATH, ALICE, "{\"model\":\"m\",\"messages\":[],\"max_tokens\":599}"),
+        EXPECT_FAULT(429, "rate_limit_exceeded"),
+        EXPECT_FIELD("x-ratelimit-remaining-requests", "1"), AGAIN, CHAT_AS(ALICE, "m"),
+        EXPECT_ANSWER, EXPECT_FIELD("x-ratelimit-remaining-requests", "0"), DONE);
+    rig_end();
+}
+
 /* What no engine answered costs nothing. */
 static void keys_tokens_of_the_refused(void)
 {
@@ -284,9 +304,9 @@ const struct scenario *scenarios_gate_keys(void)
     static const struct scenario all[] = {
         ROW(keys_who_may_ask) ROW(keys_concurrency) ROW(keys_concurrency_of_the_gone)
             ROW(keys_requests_per_minute) ROW(keys_tokens_per_minute)
-                ROW(keys_tokens_of_the_refused) ROW(keys_revoked_under_a_connection)
-                    ROW(keys_revoked_under_a_body) ROW(keys_rates_outlive_reloads)
-                        ROW(keys_failures_of_an_address)
+                ROW(keys_refused_for_tokens_are_no_requests) ROW(keys_tokens_of_the_refused)
+                    ROW(keys_revoked_under_a_connection) ROW(keys_revoked_under_a_body)
+                        ROW(keys_rates_outlive_reloads) ROW(keys_failures_of_an_address)
                             ROW(keys_failures_behind_a_proxy){NULL, NULL},
     };
 
