@@ -65,7 +65,7 @@ struct limits {
     X(T, on, LIST, UNSET, 0, 16, RELOAD,                                                           \
       "What is tried again on another engine, of connect, broken, timeout, 429, 500, 502, 503 "    \
       "and "                                                                                       \
-      "504. Unset: all but timeout and 500.")                                                      \
+      "504. Unset: all but timeout and 500; []: nothing.")                                         \
     X(T, attempts, U32, 3, 1, 8, RELOAD, "Attempts of one request, the first included.")           \
     X(T, budget_percent, U32, 20, 0, 100, RELOAD,                                                  \
       "Further attempts, of the requests of the last 10 seconds; 10 are always allowed, unless "   \

@@ -17,6 +17,7 @@
 #include "gate/retry.h"
 
 #include "fleet/breaker.h"
+#include "gate/access.h"
 #include "gate/attempt.h"
 #include "gate/choice.h"
 #include "gate/lane_priv.h"
@@ -35,6 +36,12 @@ uint32_t retry_bit(struct str word)
         if (str_eq(word, str_of(words[i])))
             return UINT32_C(1) << i;
     return RETRY_NOTHING;
+}
+
+const char *retry_word(unsigned index)
+{
+    CHECK(index < RETRY_KINDS_N);
+    return words[index];
 }
 
 #define AS_LIST(bit, word, dflt) ", " word
@@ -75,7 +82,7 @@ uint64_t retry_after_ms(struct str value)
             return 0;
         seconds = seconds * 10 + (uint64_t)(value.p[i] - '0');
     }
-    return seconds * 1000;
+    return seconds > 0 ? seconds * 1000 : 1;
 }
 
 /* ---- what an attempt says about its engine ---- */
@@ -151,9 +158,7 @@ void req_engine_answered(struct req *r)
 
 static bool is_json(const struct req *r)
 {
-    struct str type = http1_value(r->x->head, r->x->head_bytes, HTTP1_CONTENT_TYPE);
-
-    return str_caseeq(str_trim(str_head(type, str_find(type, ';'))), STR("application/json"));
+    return access_is_json(http1_value(r->x->head, r->x->head_bytes, HTTP1_CONTENT_TYPE));
 }
 
 /* A JSON POST to where models are asked: what it has begun ends with its connection. */

@@ -25,10 +25,12 @@ enum { RETRY_DEFAULT = 0 RETRY_KINDS(RETRY_AS_DEFAULT) };
 
 /* The bit of a word, 0 for none. */
 uint32_t retry_bit(struct str word);
+/* The word of RETRY_INDEX_*. */
+const char *retry_word(unsigned index);
 /* The bit of a reply's status, 0 when it is never tried again. */
 uint32_t retry_bit_of_status(unsigned status);
 /* All words, ", "-separated. */
 const char *retry_words(void);
-/* A Retry-After of whole seconds in ms, as long as it is below a day; 0: there is none (or a date).
- */
+/* A Retry-After of whole seconds in ms, as long as it is below a day; 1 for "0", which asks for no
+ * pause at all; 0: there is none (or a date). */
 uint64_t retry_after_ms(struct str value);

@@ -57,12 +57,23 @@ static char *path_of(char *memory, const char *list, size_t i, const char *key)
 
 /* --- top level --- */
 
+/* Written out, so that it is what a dump says; an empty list that was given is another thing. */
+static void default_retry(struct settings_build *b, struct str_list *on)
+{
+    on->at = arena_alloc(b->arena, RETRY_KINDS_N * sizeof *on->at);
+    for (unsigned i = 0; i < RETRY_KINDS_N; i++)
+        if (RETRY_DEFAULT >> i & 1)
+            on->at[on->n++] = str_of(retry_word(i));
+}
+
 static void check_retry(struct settings_build *b)
 {
     struct retry_conf *c = &b->settings->retry;
     char path[64];
 
-    c->mask = c->on.n > 0 ? 0 : RETRY_DEFAULT;
+    if (!c->on.at)
+        default_retry(b, &c->on);
+    c->mask = 0;
     for (size_t i = 0; i < c->on.n; i++) {
         uint32_t bit = retry_bit(c->on.at[i]);
 

@@ -280,6 +280,20 @@ static void retry_after_a_second(void)
     rig_end();
 }
 
+/* "0" asks for nothing: again at once, as often as attempts allow. */
+static void retry_after_no_time(void)
+{
+    SCRIPT(first, EXPECT_CHAT, SAYS_LATER("0"), EXPECT_GONE, DONE);
+    SCRIPT(then, EXPECT_CHAT, REPLY_CHAT, DONE);
+
+    begin_alone();
+    ENGINE_START("a", &at_a, first, first, then);
+    rig_start();
+    RUN(2000, CHAT("m"), EXPECT_A, SINCE(0, 100), DONE);
+    EXPECT_U64(attempts_at("a"), 3);
+    rig_end();
+}
+
 static void retry_not_after_longer(void)
 {
     SCRIPT(a, EXPECT_CHAT, SAYS_LATER("2"), EXPECT_GONE, DONE);
@@ -466,6 +480,24 @@ static void breaker_one_model_closes_nothing_else(void)
     rig_end();
 }
 
+/* A long prompt is silent for as long as a hung model: no other model of the engine pays for it. */
+static void breaker_timeouts_are_of_the_model(void)
+{
+    SCRIPT(silent, EXPECT_CHAT, EXPECT_GONE, DONE);
+    SCRIPT(then, EXPECT_CHAT, REPLY_CHAT, DONE);
+
+    begin_alone();
+    rig.conf.limits.first_byte_ms = 200;
+    ENGINE_START("a", &at_a, silent, silent, silent, silent, silent, then);
+    rig_start();
+    for (unsigned i = 0; i < 5; i++)
+        RUN(1000, CHAT("m"), EXPECT_FAULT(504, "upstream_timeout"), DONE);
+    EXPECT_U64(door_of("a"), CELL_DOOR_CLOSED);
+    EXPECT_U64(breaker_models_open(cell_of("a"), world_now_ms()), 1);
+    RUN(200, CHAT("m"), EXPECT_A, DONE);
+    rig_end();
+}
+
 /* A fast failure does not make an engine the emptiest of all. */
 static void breaker_fast_failures_get_less(void)
 {
@@ -538,15 +570,16 @@ const struct scenario *scenarios_gate_retry(void)
                 retry_no_attempt_but_the_first) ROW(retry_passes_the_last_answer_on)
                 ROW(retry_three_attempts) ROW(retry_sends_the_same_body) ROW(retry_streams_too) ROW(
                     retry_not_behind_a_head) ROW(retry_within_its_budget) ROW(retry_after_a_second)
-                    ROW(retry_not_after_longer) ROW(retry_elsewhere_rather_than_wait)
-                        ROW(retry_client_leaves_in_a_pause) ROW(retry_waits_for_the_other)
-                            ROW(breaker_opens_and_tries) ROW(breaker_has_one_trial)
-                                ROW(breaker_slow_trial) ROW(breaker_trial_whose_client_leaves)
-                                    ROW(breaker_forgives_who_leaves)
-                                        ROW(breaker_one_model_closes_nothing_else)
-                                            ROW(breaker_fast_failures_get_less)
-                                                ROW(retry_takes_back_from_the_hung) ROW(
-                                                    retry_leaves_where_nobody_else_is){NULL, NULL},
+                    ROW(retry_after_no_time) ROW(retry_not_after_longer) ROW(
+                        retry_elsewhere_rather_than_wait) ROW(retry_client_leaves_in_a_pause)
+                        ROW(retry_waits_for_the_other) ROW(breaker_opens_and_tries)
+                            ROW(breaker_has_one_trial) ROW(breaker_slow_trial) ROW(
+                                breaker_trial_whose_client_leaves) ROW(breaker_forgives_who_leaves)
+                                ROW(breaker_one_model_closes_nothing_else)
+                                    ROW(breaker_timeouts_are_of_the_model)
+                                        ROW(breaker_fast_failures_get_less)
+                                            ROW(retry_takes_back_from_the_hung)
+                                                ROW(retry_leaves_where_nobody_else_is){NULL, NULL},
     };
 
     return all;

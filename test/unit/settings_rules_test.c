@@ -5,6 +5,8 @@
  */
 #include "settings_rig.h"
 
+#include "gate/retry.h"
+
 #define ENGINE "[[engine]]\nname = 'e'\ncommand = ['x', '${PORT}']\n"
 #define REMOTE "[[remote]]\nname = 'r'\nurl = 'http://x'\n"
 
@@ -344,6 +346,25 @@ static void test_passthrough(void **state)
 
 #define TINY REMOTE "models = ['tiny']\n"
 
+/* An empty list is one: who wants no further attempt gets none. */
+static void test_what_is_tried_again(void **state)
+{
+    static const struct row rows[] = {
+        {"[retry]\non = ['connect', '404']\n", " retry.on[1]: \"404\" is none of connect, broken, "
+                                               "timeout, 429, 500, 502, 503, 504\n"},
+    };
+    struct settings_rig *r = *state;
+
+    check_rows(r, rows, ARRAY_LEN(rows));
+    assert_string_equal(settings_rig_read(r, ""), "");
+    assert_int_equal(r->settings->retry.mask, RETRY_DEFAULT);
+    assert_int_equal(r->settings->retry.on.n, 6); /* as a dump shows it */
+    assert_string_equal(settings_rig_read(r, "[retry]\non = ['503', 'timeout']\n"), "");
+    assert_int_equal(r->settings->retry.mask, RETRY_503 | RETRY_TIMEOUT);
+    assert_string_equal(settings_rig_read(r, "[retry]\non = []\n"), "");
+    assert_int_equal(r->settings->retry.mask, 0);
+}
+
 static void test_affinity(void **state)
 {
     static const struct row rows[] = {
@@ -489,6 +510,7 @@ int main(void)
         TEST(test_names),
         TEST(test_remotes),
         TEST(test_passthrough),
+        TEST(test_what_is_tried_again),
         TEST(test_affinity),
         TEST(test_aliases),
         TEST(test_targets_and_fallbacks),
