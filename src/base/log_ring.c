@@ -39,8 +39,9 @@
 enum {
     DOZE_MS = 40,    /* between two looks while lines keep coming */
     RETRY_MS = 100,  /* after a write failed for another reason than a slow reader */
-    FINI_MS = 200,   /* what log_fini() grants the reader */
-    GIVE_UP_MS = 50, /* for the thread to notice that the grant is over */
+    FINI_MS = 200,   /* what log_fini() grants a reader who makes no room */
+    STOP_MS = 1500,  /* and the thread, which may be late, or stuck in a write */
+    GIVE_UP_MS = 50, /* for the thread to notice that this is over */
     STACK_BYTES = 256 * 1024,
 };
 
@@ -317,20 +318,37 @@ static bool anything_new(void)
     return false;
 }
 
+static void forget_wakes(void)
+{
+    uint64_t count;
+    ssize_t ignored = read(out.wake, &count, sizeof count);
+
+    (void)ignored; /* nobody woke us: non-blocking */
+}
+
+/* While all is to end: false when the reader makes no room in its time, which begins when it is
+ * waited for, not when the end was ordered: this thread may be late. */
+static bool wait_for_reader(void)
+{
+    struct pollfd fds[2] = {{.fd = out.wake, .events = POLLIN}, {.fd = out.fd, .events = POLLOUT}};
+    bool any = poll(fds, 2, FINI_MS) > 0;
+
+    forget_wakes();
+    return any;
+}
+
 static void wait_for_work(enum pumped result)
 {
     struct pollfd fds[2] = {{.fd = out.wake, .events = POLLIN}, {.fd = out.fd, .events = POLLOUT}};
     enum state state = result == NOTHING ? ASLEEP : result == SOME ? DOZING : AWAKE;
     int timeout_ms = result == NOTHING ? -1 : result == SOME ? DOZE_MS : RETRY_MS;
-    uint64_t count;
 
     __atomic_store_n(&out.state, state, __ATOMIC_SEQ_CST);
     if (state == ASLEEP && anything_new())
         timeout_ms = 0;
     (void)poll(fds, result == STALLED ? 2 : 1, result == STALLED ? -1 : timeout_ms);
     __atomic_store_n(&out.state, AWAKE, __ATOMIC_SEQ_CST);
-    if (read(out.wake, &count, sizeof count) < 0)
-        return; /* nobody woke us: non-blocking */
+    forget_wakes();
 }
 
 static void *log_thread(void *arg)
@@ -344,7 +362,9 @@ static void *log_thread(void *arg)
 
         if (order == GIVE_UP || (order == FINISH && (result == NOTHING || result == FAILED)))
             break;
-        if (order != FINISH || result != SOME)
+        if (order == FINISH && result == STALLED && !wait_for_reader())
+            break;
+        if (order != FINISH)
             wait_for_work(result);
     }
     ignored = write(out.done, &one, sizeof one);
@@ -450,7 +470,7 @@ void log_ring_stop(void)
     if (!out.running)
         return;
     out.running = false;
-    if (!thread_done(FINISH, FINI_MS) && !thread_done(GIVE_UP, GIVE_UP_MS)) {
+    if (!thread_done(FINISH, STOP_MS) && !thread_done(GIVE_UP, GIVE_UP_MS)) {
         /* stuck in a write to a descriptor that another process filled: it dies with the process,
          * and until then everything it may look at stays */
         pthread_detach(out.thread);

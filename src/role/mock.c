@@ -14,7 +14,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/jsonw.h"
@@ -223,24 +222,39 @@ static int read_options(struct mock *m)
 
 /* ---- before the loop ---- */
 
-/* A process that does nothing but be there, for tests of stopping. It is started before any thread
- * is, so a bare fork is enough; SIGTERM ends it. */
-static void fork_idler(bool stray)
+/* Processes that do nothing but be there, for tests of stopping. They are started before any thread
+ * is, so a bare fork is enough; SIGTERM ends them. */
+static NORETURN void idle(void)
 {
-    pid_t pid = fork();
-
-    if (stray && pid > 0)
-        (void)waitpid(pid, NULL, 0); /* so that from here on the stray is one */
-    if (pid != 0)
-        return;
-    if (stray) {
-        setsid();
-        if (fork() != 0)
-            _exit(0); /* its child belongs to nobody now */
-    }
     alarm(HELPER_SECONDS);
     for (;;)
         pause();
+}
+
+static void fork_helper(void)
+{
+    if (fork() == 0)
+        idle();
+}
+
+/* Returns when it is a stray, and the process in between no more. */
+static void fork_stray(void)
+{
+    int held[2];
+    char none;
+
+    CHECK(pipe(held) == 0);
+    if (fork() == 0) {
+        setsid();
+        if (fork() != 0)
+            _exit(0); /* its child belongs to nobody now */
+        close(held[0]);
+        close(held[1]);
+        idle();
+    }
+    close(held[1]);
+    CHECK(read(held[0], &none, 1) == 0);
+    close(held[0]);
 }
 
 static int emit_file(const char *path)
@@ -466,9 +480,9 @@ static int run(int argc, char **argv)
             r = read_end(&m, &end_ms, &m.status);
         if (r == 0) {
             if (m.options.fork_helper)
-                fork_idler(false);
+                fork_helper();
             if (m.options.fork_stray)
-                fork_idler(true);
+                fork_stray();
             role_raise_descriptors();
             if (m.options.emit_file.p && emit_file(m.options.emit_file.p) < 0) {
                 fprintf(stderr, "Error: cannot read %s\n", m.options.emit_file.p);

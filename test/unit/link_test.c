@@ -19,7 +19,7 @@
 #include "link/ring.h"
 #include "link/wire_priv.h"
 
-enum { STEPS_MAX = 4096, PATIENCE_MS = 5000 };
+enum { STEPS_MAX = 4096, PATIENCE_MS = 20000 };
 
 /* What happened, as short words, in order. */
 struct rig {

@@ -16,7 +16,7 @@
 #include "ev/deadline.h"
 #include "link/ring.h"
 
-enum { PATIENCE_MS = 10000, PIECE_BYTES = 2800 };
+enum { PATIENCE_MS = 20000, PIECE_BYTES = 2800 };
 
 struct rig {
     struct loop *loop;
