@@ -30,7 +30,7 @@ struct log_rec {
     bool cut;  /* a field was left out */
     char *at;
     const char *limit;
-    char line[LOG_LINE_BYTES];
+    char line[LOG_LONG_BYTES];
 };
 
 struct log_writer {
@@ -299,10 +299,9 @@ static size_t escape_one(struct str s, enum log_format format, char to[ESCAPE_BY
     return escape_point(point, to);
 }
 
-/* At most `max` bytes, the ellipsis that marks a cut not counted; room() has 3 more for it. */
-static void put_escaped(struct log_rec *r, struct str s, size_t max, enum plain plain)
+/* As much of `s` as `max` bytes hold. Returns what is left of it. */
+static struct str put_part(struct log_rec *r, struct str s, size_t max, enum plain plain)
 {
-    max = min_size(max, room(r));
     while (s.n > 0) {
         size_t run = plain_run(s, plain);
         char one[ESCAPE_BYTES];
@@ -317,14 +316,20 @@ static void put_escaped(struct log_rec *r, struct str s, size_t max, enum plain 
                 continue;
         }
         n = max ? escape_one(s, r->format, one, &used) : SIZE_MAX;
-        if (n > max) {
-            put_text(r, "\xe2\x80\xa6");
-            return;
-        }
+        if (n > max)
+            break;
         put_bytes(r, one, n);
         max -= n;
         s = str_from(s, used);
     }
+    return s;
+}
+
+/* At most `max` bytes, the ellipsis that marks a cut not counted; room() has 3 more for it. */
+static void put_escaped(struct log_rec *r, struct str s, size_t max, enum plain plain)
+{
+    if (put_part(r, s, min_size(max, room(r)), plain).n > 0)
+        put_text(r, "\xe2\x80\xa6");
 }
 
 static const char digit_pairs[] =
@@ -433,8 +438,9 @@ static void put_svc_head(struct log_rec *r, enum log_level level, uint64_t wall_
     *r->at++ = ' ';
 }
 
-static struct log_rec *rec_begin(struct log_writer *w, enum log_level level, uint64_t wall_us,
-                                 const char *target, struct str message)
+/* Up to where the message stands. */
+static struct log_rec *rec_open(struct log_writer *w, enum log_level level, uint64_t wall_us,
+                                const char *target)
 {
     struct log_rec *r = &w->rec;
 
@@ -446,7 +452,6 @@ static struct log_rec *rec_begin(struct log_writer *w, enum log_level level, uin
     r->limit = r->line + LOG_LINE_BYTES - TAIL_BYTES;
     if (r->format == LOG_SVC) {
         put_svc_head(r, level, wall_us, target);
-        put_escaped(r, message, LOG_TEXT_BYTES, PLAIN_TEXT);
         return r;
     }
     put_text(r, r->format == LOG_JSON ? "{\"ts\":\"" : "ts=");
@@ -456,7 +461,18 @@ static struct log_rec *rec_begin(struct log_writer *w, enum log_level level, uin
     put_text(r, r->format == LOG_JSON ? "\",\"target\":\"" : " target=");
     put_text(r, target);
     put_text(r, r->format == LOG_JSON ? "\",\"msg\":" : " msg=");
-    put_value(r, message, LOG_TEXT_BYTES);
+    return r;
+}
+
+static struct log_rec *rec_begin(struct log_writer *w, enum log_level level, uint64_t wall_us,
+                                 const char *target, struct str message)
+{
+    struct log_rec *r = rec_open(w, level, wall_us, target);
+
+    if (r->format == LOG_SVC)
+        put_escaped(r, message, LOG_TEXT_BYTES, PLAIN_TEXT);
+    else
+        put_value(r, message, LOG_TEXT_BYTES);
     return r;
 }
 
@@ -493,7 +509,7 @@ static void rec_end(struct log_rec *r)
     if (r->format == LOG_JSON)
         *r->at++ = '}';
     *r->at++ = '\n';
-    CHECK(r->at <= r->line + LOG_LINE_BYTES);
+    CHECK(r->at <= r->line + LOG_LONG_BYTES);
     r->open = false;
     if (!log_ring_put(w->ring, r->line, (size_t)(r->at - r->line)))
         w->dropped++;
@@ -513,11 +529,16 @@ static COLD void report_dropped(struct log_writer *w, uint64_t wall_us)
         w->reported = before;
 }
 
-static struct log_rec *begin(struct log_writer *w, enum log_level level, uint64_t wall_us,
-                             const char *target, struct str message)
+static void catch_up(struct log_writer *w, uint64_t wall_us)
 {
     if (UNLIKELY(w->dropped != w->reported))
         report_dropped(w, wall_us);
+}
+
+static struct log_rec *begin(struct log_writer *w, enum log_level level, uint64_t wall_us,
+                             const char *target, struct str message)
+{
+    catch_up(w, wall_us);
     return rec_begin(w, level, wall_us, target, message);
 }
 
@@ -531,6 +552,29 @@ struct log_rec *log_begin_str(struct log_writer *w, enum log_level level, uint64
                               const char *target, struct str message)
 {
     return log_enabled(level) ? begin(w, level, wall_us, target, message) : NULL;
+}
+
+struct log_rec *log_begin_part(struct log_writer *w, enum log_level level, uint64_t wall_us,
+                               const char *target, struct str before, struct str *rest)
+{
+    struct log_rec *r;
+    enum plain plain;
+    bool quoted;
+
+    if (!log_enabled(level))
+        return NULL;
+    catch_up(w, wall_us);
+    r = rec_open(w, level, wall_us, target);
+    quoted = r->format != LOG_SVC;
+    plain = quoted ? PLAIN_QUOTED : PLAIN_TEXT;
+    r->limit = r->line + LOG_LONG_BYTES - 1 - quoted - (r->format == LOG_JSON);
+    if (quoted)
+        *r->at++ = '"';
+    put_escaped(r, before, LOG_TEXT_BYTES, plain);
+    *rest = put_part(r, *rest, room(r), plain);
+    if (quoted)
+        *r->at++ = '"';
+    return r;
 }
 
 struct log_rec *log_beginf(struct log_writer *w, enum log_level level, uint64_t wall_us,

@@ -3,10 +3,10 @@
  * log.h - one record, three formats, on stdout. Every thread that logs owns a `struct log_writer`
  * (lane, control, the master's loop): it fills 4 KiB blocks of whole lines without a lock, a system
  * call or a clock of its own. One log thread per process writes the blocks; records leave within
- * 100 ms without the owner doing anything. A line is at most 4,000 bytes, so a write to a full
- * non-blocking pipe is all or nothing. What cannot be written waits in the writer's blocks; when
- * they are full, new records are dropped, counted, and the count is logged once there is room. A
- * reader of stdout that stalls, closes or runs out of disk stops nobody.
+ * 100 ms without the owner doing anything. A line is at most 4,000 bytes, one of a child 4,096, so
+ * a write to a full non-blocking pipe is all or nothing. What cannot be written waits in the
+ * writer's blocks; when they are full, new records are dropped, counted, and the count is logged
+ * once there is room. A reader of stdout that stalls, closes or runs out of disk stops nobody.
  *
  *   struct log_rec *r = log_begin(lane->log, LOG_INFO, wall_us, "gate", "request");
  *
@@ -41,6 +41,7 @@ enum log_format {
 
 enum {
     LOG_LINE_BYTES = 4000, /* a line, its newline included */
+    LOG_LONG_BYTES = 4096, /* one of log_begin_part(): what a pipe takes whole (PIPE_BUF) */
     LOG_VALUE_BYTES = 512, /* a value of log_str(), escaped; longer ones end in an ellipsis */
     LOG_TEXT_BYTES = 3000, /* a message, and the largest value log_str_cut() allows */
     LOG_WRITERS = 80,      /* at once in a process: more than it may have lanes */
@@ -96,6 +97,10 @@ struct log_rec *log_beginf(struct log_writer *w, enum log_level level, uint64_t 
 /* The same with a message of bytes from anywhere. */
 struct log_rec *log_begin_str(struct log_writer *w, enum log_level level, uint64_t wall_us,
                               const char *target, struct str message);
+/* The same with `before` and as much of *rest as one line of LOG_LONG_BYTES holds, cut between two
+ * characters: *rest is what is left. It has no room for fields. */
+struct log_rec *log_begin_part(struct log_writer *w, enum log_level level, uint64_t wall_us,
+                               const char *target, struct str before, struct str *rest);
 /* Bytes from anywhere: control characters, invalid UTF-8 and what makes terminals lie are escaped.
  */
 void log_str(struct log_rec *r, const char *key, struct str value);

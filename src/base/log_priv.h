@@ -20,7 +20,7 @@ void log_ring_stop(void);
 struct log_ring *log_ring_create(void) __attribute__((returns_nonnull));
 /* The log thread still writes what the ring holds, then frees it. */
 void log_ring_close(struct log_ring **ring);
-/* One whole line of at most LOG_LINE_BYTES, newline included. False: full, dropped and counted. */
+/* One whole line of at most LOG_LONG_BYTES, newline included. False: full, dropped and counted. */
 bool log_ring_put(struct log_ring *ring, const char *line, size_t n);
 /* Half of the blocks are free: time to say what was dropped. */
 bool log_ring_calm(struct log_ring *ring);

@@ -139,7 +139,7 @@ bool log_ring_put(struct log_ring *r, const char *line, size_t n)
     struct log_block *b;
     enum state state;
 
-    CHECK(n > 0 && n <= LOG_LINE_BYTES);
+    CHECK(n > 0 && n <= LOG_LONG_BYTES);
     if (!out.running)
         return put_directly(line, n);
     if (r->fill + n <= LOG_BLOCK_BYTES) {

@@ -17,7 +17,8 @@
 #include "link/ring.h"
 
 enum {
-    PIECE_BYTES = 2800, /* with the name before it, a message of the log */
+    PIECE_BYTES = 4000, /* of a line in one record, if it holds them escaped */
+    BEFORE_BYTES = 512, /* "[name stdout] " */
     LINES_PER_S = 100,
     SECOND_MS = 1000,
 };
@@ -112,17 +113,18 @@ static bool may_log(struct output *o)
     return false;
 }
 
-static void log_piece(struct output *o, enum child_stream s, struct str piece)
+/* Returns what the record had no room for. */
+static struct str log_piece(struct output *o, enum child_stream s, struct str piece)
 {
-    char memory[LOG_TEXT_BYTES];
-    struct buf message = buf_on(memory, sizeof memory);
+    char memory[BEFORE_BYTES];
+    struct buf before = buf_on(memory, sizeof memory);
 
     if (!log_enabled(streams[s].level) || !may_log(o))
-        return;
-    buf_printf(&message, "[%s %s] ", o->name, streams[s].name);
-    buf_add(&message, str_head(piece, sizeof memory - message.n));
-    log_end(log_begin_str(o->log, streams[s].level, loop_wall_us(o->loop), "supervise",
-                          buf_str(&message)));
+        return STR_NONE;
+    buf_printf(&before, "[%.*s %s] ", BEFORE_BYTES - 16, o->name, streams[s].name);
+    log_end(log_begin_part(o->log, streams[s].level, loop_wall_us(o->loop), "supervise",
+                           buf_str(&before), &piece));
+    return piece;
 }
 
 /* Without its newline. */
@@ -133,8 +135,7 @@ static void log_line(struct output *o, enum child_stream s, struct str line)
     do {
         size_t n = str_utf8_cut(line, PIECE_BYTES);
 
-        log_piece(o, s, str_head(line, n));
-        line = str_from(line, n);
+        line = str_from(line, n - log_piece(o, s, str_head(line, n)).n);
     } while (line.n);
 }
 

@@ -16,7 +16,7 @@
 #include "ev/deadline.h"
 #include "link/ring.h"
 
-enum { PATIENCE_MS = 20000, PIECE_BYTES = 2800 };
+enum { PATIENCE_MS = 20000, PIECE_BYTES = 4000 };
 
 struct rig {
     struct loop *loop;
@@ -186,6 +186,25 @@ static void a_long_line_is_logged_in_pieces(void **state)
     assert_int_equal(count(rig.records, "x"), 2 * LONG);
 }
 
+/* What an escape makes longer is not cut, but goes on in the next record. */
+static void what_is_escaped_is_logged_whole(void **state)
+{
+    static char text[PIECE_BYTES + 1];
+
+    (void)state;
+    memset(text, '\x01', PIECE_BYTES);
+    text[PIECE_BYTES] = '\n';
+    for (enum log_format format = LOG_LOGFMT; format <= LOG_SVC; format++) {
+        unsigned before = count(records(), "\\u0001");
+
+        log_set_format(format);
+        output_take(rig.out, CHILD_STDOUT, str_span(text, sizeof text));
+        assert_int_equal(count(records(), "\\u0001"), before + PIECE_BYTES);
+    }
+    for (char *line, *rest = rig.records; (line = strsep(&rest, "\n"));)
+        assert_in_range(strlen(line), 0, LOG_LONG_BYTES - 1);
+}
+
 static void look(void *ctx)
 {
     (void)ctx;
@@ -233,6 +252,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_end_of_a_stream_ends_its_line, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(every_byte_is_kept_and_escaped, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(a_long_line_is_logged_in_pieces, rig_open, rig_close),
+        cmocka_unit_test_setup_teardown(what_is_escaped_is_logged_whole, rig_open, rig_close),
         cmocka_unit_test_setup_teardown(a_flood_is_counted_not_logged, rig_open, rig_close),
     };
 
