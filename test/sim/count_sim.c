@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * count_sim.c - what callgrind counts: the same chat again and again on one kept-alive connection,
- * without keys and with one, and one stream of many events, through one lane with its access log
- * on. INFERD_SIM_COUNT says how many; the difference between two runs is what that many more cost.
- * Seed 0 only says something: its world is plain, nothing in it is random. test/sim/count does all
- * of it.
+ * without keys, with one and through a router, and one stream of many events, through one lane with
+ * its access log on. INFERD_SIM_COUNT says how many; the difference between two runs is what that
+ * many more cost. Seed 0 only says something: its world is plain, nothing in it is random.
+ * test/sim/count does all of it.
  */
 #include <stdlib.h>
 
+#include "api/api.h"
 #include "base/log.h"
 #include "sim/gate_rig.h"
 
@@ -114,6 +115,26 @@ static void count_keyed(void)
     chat(engine, client);
 }
 
+/* With its two lines of log, in its own format. */
+static void count_router(void)
+{
+    SCRIPT(engine, REPEAT(0), EXPECT_CHAT_OR_END, REPLY_JSON(SAYS), AGAIN, DONE);
+    static struct step client[] = {
+        REPEAT(1),
+        POST_WITH(CHAT_PATH, SDK_FIELDS, QUESTION("")),
+        EXPECT_STATUS(200),
+        EXPECT_BODY(SAYS),
+        AGAIN,
+        DONE,
+    };
+
+    prepare();
+    rig.gate.api = api_router(false);
+    rig.gate.rules = &gate_rules_router;
+    log_set_format(LOG_SVC);
+    chat(engine, client);
+}
+
 static void count_stream(void)
 {
     static struct step engine[] = {
@@ -136,7 +157,7 @@ static void count_stream(void)
 #define ROW(name) {#name, name},
 const struct scenario *scenarios_count(void)
 {
-    static const struct scenario all[] = {ROW(count_chat) ROW(count_keyed)
+    static const struct scenario all[] = {ROW(count_chat) ROW(count_keyed) ROW(count_router)
                                               ROW(count_stream){NULL, NULL}};
 
     return all;
