@@ -16,7 +16,7 @@ void buf_fini(struct buf *b)
     *b = (struct buf){.cap = b->cap};
 }
 
-char *buf_reserve(struct buf *b, size_t n)
+char *buf_grow(struct buf *b, size_t n)
 {
     CHECK(b->n <= b->size && b->size <= b->cap);
     if (b->full || n > b->cap - b->n) {
@@ -46,17 +46,26 @@ void buf_add(struct buf *b, struct str s) { buf_bytes(b, s.p, s.n); }
 
 void buf_text(struct buf *b, const char *c) { buf_bytes(b, c, strlen(c)); }
 
-void buf_char(struct buf *b, char c) { buf_bytes(b, &c, 1); }
+void buf_char(struct buf *b, char c)
+{
+    char *to = buf_reserve(b, 1);
+
+    if (!to)
+        return;
+    *to = c;
+    b->n++;
+}
 
 void buf_u64(struct buf *b, uint64_t v)
 {
-    char digits[20];
-    size_t at = sizeof digits;
+    unsigned n = str_digits(v);
+    char *to = buf_reserve(b, n);
 
-    do
-        digits[--at] = (char)('0' + v % 10);
-    while (v /= 10);
-    buf_bytes(b, digits + at, sizeof digits - at);
+    if (!to)
+        return;
+    for (unsigned i = n; i > 0; v /= 10)
+        to[--i] = (char)('0' + v % 10);
+    b->n += n;
 }
 
 void buf_i64(struct buf *b, int64_t v)

@@ -35,9 +35,16 @@ static inline void buf_clear(struct buf *b)
 
 static inline struct str buf_str(const struct buf *b) { return (struct str){b->p, b->n}; }
 
+/* buf_reserve() where the memory at hand may not do. */
+char *buf_grow(struct buf *b, size_t n);
 /* Room for `n` more bytes, to be filled by the caller and counted with b->n += used; NULL when the
  * cap forbids it (and `full` is set). */
-char *buf_reserve(struct buf *b, size_t n);
+static inline char *buf_reserve(struct buf *b, size_t n)
+{
+    bool at_hand = b->p && !b->full && b->n <= b->size && n <= b->size - b->n;
+
+    return LIKELY(at_hand) ? b->p + b->n : buf_grow(b, n);
+}
 void buf_bytes(struct buf *b, const void *p, size_t n);
 void buf_add(struct buf *b, struct str s);
 void buf_text(struct buf *b, const char *c);

@@ -12,7 +12,7 @@ static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')
 bool str_same_letters(struct str a, struct str b)
 {
     for (size_t i = 0; i < a.n; i++)
-        if (lower(a.p[i]) != lower(b.p[i]))
+        if (a.p[i] != b.p[i] && lower(a.p[i]) != lower(b.p[i]))
             return false;
     return true;
 }
@@ -52,13 +52,6 @@ size_t str_find_str(struct str s, struct str needle)
         return 0;
     return hit ? (size_t)(hit - s.p) : s.n;
 }
-
-struct str str_from(struct str s, size_t from)
-{
-    return from >= s.n ? STR_NONE : (struct str){s.p + from, s.n - from};
-}
-
-struct str str_head(struct str s, size_t n) { return (struct str){s.p, min_size(s.n, n)}; }
 
 struct str str_trim(struct str s)
 {

@@ -43,9 +43,15 @@ size_t str_find(struct str s, char c);
 /* Offset of the first `needle`, or s.n; 0 for an empty needle. */
 size_t str_find_str(struct str s, struct str needle);
 /* From offset `from` on; empty when beyond the end. */
-struct str str_from(struct str s, size_t from);
+static inline struct str str_from(struct str s, size_t from)
+{
+    return from >= s.n ? STR_NONE : (struct str){s.p + from, s.n - from};
+}
 /* The first n bytes; all of it when shorter. */
-struct str str_head(struct str s, size_t n);
+static inline struct str str_head(struct str s, size_t n)
+{
+    return (struct str){s.p, min_size(s.n, n)};
+}
 /* Without leading and trailing blanks (space and tab). */
 struct str str_trim(struct str s);
 /* Cuts *rest at the first `sep`: returns what stands before, leaves what stands behind. Without a
@@ -53,6 +59,15 @@ struct str str_trim(struct str s);
 struct str str_cut(struct str *rest, char sep);
 /* Digits only, no sign, no blank; false on overflow, on an empty slice or on any other byte. */
 bool str_u64(struct str s, uint64_t *ret) MUSTCHECK;
+/* How many digits `v` has in decimal: 1 to 20. */
+static inline unsigned str_digits(uint64_t v)
+{
+    unsigned n = 1;
+
+    for (; v >= 10; v /= 10)
+        n++;
+    return n;
+}
 /* Length of the longest prefix of at most `n` bytes that does not split a UTF-8 sequence. */
 size_t str_utf8_cut(struct str s, size_t n);
 /* Length of the well-formed UTF-8 sequence that `s` begins with (1..4), 0 when there is none. */
