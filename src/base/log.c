@@ -222,13 +222,13 @@ static inline size_t plain_run(struct str s, enum plain plain)
     return i;
 }
 
-static void put_bytes(struct log_rec *r, const char *p, size_t n)
+static inline void put_bytes(struct log_rec *r, const char *p, size_t n)
 {
     memcpy(r->at, p, n);
     r->at += n;
 }
 
-static void put_text(struct log_rec *r, const char *c) { put_bytes(r, c, strlen(c)); }
+static inline void put_text(struct log_rec *r, const char *c) { put_bytes(r, c, strlen(c)); }
 
 /* A cut value's ellipsis and quote may stand behind the limit. */
 static size_t room(const struct log_rec *r)
@@ -339,16 +339,14 @@ static const char digit_pairs[] =
 
 static void put_u64(struct log_rec *r, uint64_t v)
 {
-    char digits[20];
-    size_t at = sizeof digits;
+    char *to = r->at += str_digits(v);
 
     for (; v >= 100; v /= 100)
-        memcpy(digits + (at -= 2), digit_pairs + v % 100 * 2, 2);
+        memcpy(to -= 2, digit_pairs + v % 100 * 2, 2);
     if (v >= 10)
-        memcpy(digits + (at -= 2), digit_pairs + v * 2, 2);
+        memcpy(to - 2, digit_pairs + v * 2, 2);
     else
-        digits[--at] = (char)('0' + v);
-    put_bytes(r, digits + at, sizeof digits - at);
+        to[-1] = (char)('0' + v);
 }
 
 /* Exactly `n` digits, n even. */
@@ -412,29 +410,34 @@ static void put_value(struct log_rec *r, struct str s, size_t max)
     *r->at++ = '"';
 }
 
+static inline void put_colour(struct log_rec *r, const char *code)
+{
+    if (conf.colour)
+        put_text(r, code);
+}
+
 /* The head of an svc line, as tracing's subscriber prints it. */
 static void put_svc_head(struct log_rec *r, enum log_level level, uint64_t wall_us,
                          const char *target)
 {
-    static const char *const names[] = {"  OFF", "ERROR", " WARN", " INFO", "DEBUG", "TRACE"};
+    static const char names[][6] = {"  OFF", "ERROR", " WARN", " INFO", "DEBUG", "TRACE"};
     static const char *const colours[] = {"",         "\x1b[31m", "\x1b[33m",
                                           "\x1b[32m", "\x1b[34m", "\x1b[35m"};
     static const char dim[] = "\x1b[2m", plain[] = "\x1b[0m";
-    bool colour = conf.colour;
 
-    if (colour)
-        put_text(r, dim);
+    put_colour(r, dim);
     put_stamp(r, wall_us);
-    put_text(r, colour ? plain : "");
+    put_colour(r, plain);
     *r->at++ = ' ';
-    put_text(r, colour ? colours[level] : "");
-    put_text(r, names[level]);
-    put_text(r, colour ? plain : "");
-    put_text(r, colour ? " \x1b[2m" : " ");
+    put_colour(r, colours[level]);
+    put_bytes(r, names[level], sizeof names[0] - 1);
+    put_colour(r, plain);
+    *r->at++ = ' ';
+    put_colour(r, dim);
     put_text(r, "inferd::");
     put_text(r, target);
-    put_text(r, ":");
-    put_text(r, colour ? plain : "");
+    *r->at++ = ':';
+    put_colour(r, plain);
     *r->at++ = ' ';
 }
 
@@ -477,7 +480,7 @@ static struct log_rec *rec_begin(struct log_writer *w, enum log_level level, uin
 }
 
 /* "key=" or ",\"key\":", when that and `need` bytes of a value fit. */
-static bool put_key(struct log_rec *r, const char *key, size_t need)
+static inline bool put_key(struct log_rec *r, const char *key, size_t need)
 {
     size_t n = strlen(key);
 
@@ -580,7 +583,7 @@ struct log_rec *log_begin_part(struct log_writer *w, enum log_level level, uint6
 struct log_rec *log_beginf(struct log_writer *w, enum log_level level, uint64_t wall_us,
                            const char *target, const char *fmt, ...)
 {
-    char text[LOG_TEXT_BYTES + 1];
+    char text[LOG_TEXT_BYTES + 1] NO_INIT;
     va_list ap;
     int n;
 
