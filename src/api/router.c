@@ -56,8 +56,8 @@ static bool below(struct str path, struct str folder, struct str *rest)
         char memory[4];
         struct buf letter = buf_on(memory, sizeof memory);
 
-        if (path.n < n || percent_decode(&letter, str_head(path, n)) < 0 ||
-            memory[0] != folder.p[i])
+        if (n == 1 ? path.n == 0 || path.p[0] != folder.p[i]
+                   : percent_decode(&letter, str_head(path, n)) < 0 || memory[0] != folder.p[i])
             return false;
         path = str_from(path, n);
     }

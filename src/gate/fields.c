@@ -67,18 +67,19 @@ static int on_value(void *ctx, unsigned row, const struct jsonscan_event *event)
 
 static void begin_index(struct req *r)
 {
-    r->index = arena_new(&r->x->arena, struct jsonindex);
+    r->index = arena_alloc(&r->x->arena, sizeof *r->index);
     jsonindex_init(r->index, strictly, ARRAY_LEN(strictly));
 }
 
 static void begin_leniently(struct req *r)
 {
     struct str type = http1_value(r->x->head, r->x->head_bytes, HTTP1_CONTENT_TYPE);
-    struct reading *g = arena_new(&r->x->arena, struct reading);
+    struct reading *g = arena_alloc(&r->x->arena, sizeof *g); /* each part says what it needs */
 
     r->index = &g->index;
     g->is_form = form_init(&g->form, type);
     g->measures = !g->is_form && r->snap->snap->classed;
+    g->size = (struct measure){.in_key = false};
     jsonindex_init_lenient(r->index, leniently, ARRAY_LEN(leniently), g->measures ? on_value : NULL,
                            &g->size);
 }

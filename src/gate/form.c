@@ -32,12 +32,14 @@ static struct str param(struct str field, struct str name)
 
 bool form_init(struct form *f, struct str content_type)
 {
-    struct str type = content_type, boundary = param(content_type, STR("boundary"));
+    struct str type = content_type, boundary;
 
-    *f = (struct form){.state = FORM_OUTSIDE, .matched = 2}; /* the first one begins a line */
-    if (!str_caseeq(str_trim(str_cut(&type, ';')), STR("multipart/form-data")) || boundary.n == 0 ||
-        boundary.n > FORM_BOUNDARY_MAX || str_find(boundary, '\r') < boundary.n)
+    if (!str_caseeq(str_trim(str_cut(&type, ';')), STR("multipart/form-data")))
         return false;
+    boundary = param(content_type, STR("boundary"));
+    if (boundary.n == 0 || boundary.n > FORM_BOUNDARY_MAX || str_find(boundary, '\r') < boundary.n)
+        return false;
+    *f = (struct form){.state = FORM_OUTSIDE, .matched = 2}; /* the first one begins a line */
     memcpy(f->delimiter, "\r\n--", 4);
     memcpy(f->delimiter + 4, boundary.p, boundary.n);
     f->border = (uint8_t)(4 + boundary.n);

@@ -12,7 +12,12 @@
 #include "gate/lane_priv.h"
 #include "gate/request.h"
 
-enum { ANNOUNCED_METHOD_BYTES = 32, ANNOUNCED_PATH_BYTES = 512, SHORT_BYTES = 65536 };
+enum {
+    ANNOUNCED_METHOD_BYTES = 32,
+    ANNOUNCED_PATH_BYTES = 512,
+    ANNOUNCED_BYTES = 1024,
+    SHORT_BYTES = 65536
+};
 
 void req_reply_fields(struct req *r)
 {
@@ -357,16 +362,24 @@ enum req_step req_read_body(struct req *r)
 static void announce(struct req *r)
 {
     const struct gate_rules *rules = r->lane->gate->rules;
-    struct str method = http1_str(r->x->head_bytes, r->x->head->method_name);
-    struct str path = str_head(r->where, ANNOUNCED_PATH_BYTES);
+    char text[ANNOUNCED_BYTES] NO_INIT;
+    struct buf said = buf_on(text, sizeof text);
     struct log_rec *rec;
 
     if (!rules->announces || !log_enabled(LOG_INFO))
         return;
-    method = str_head(method, ANNOUNCED_METHOD_BYTES);
-    rec = log_beginf(r->lane->log, LOG_INFO, loop_wall_us(r->lane->loop), rules->name,
-                     "Proxying %.*s %.*s%s%.*s%s", STR_ARGS(method), STR_ARGS(path),
-                     r->model.p ? " (model: " : "", STR_ARGS(r->model), r->model.p ? ")" : "");
+    buf_add(&said, STR("Proxying "));
+    buf_add(&said,
+            str_head(http1_str(r->x->head_bytes, r->x->head->method_name), ANNOUNCED_METHOD_BYTES));
+    buf_char(&said, ' ');
+    buf_add(&said, str_head(r->where, ANNOUNCED_PATH_BYTES));
+    if (r->model.p) {
+        buf_add(&said, STR(" (model: "));
+        buf_add(&said, r->model);
+        buf_char(&said, ')');
+    }
+    rec = log_begin_str(r->lane->log, LOG_INFO, loop_wall_us(r->lane->loop), rules->name,
+                        buf_str(&said));
     log_str(rec, "id", r->request_id);
     log_end(rec);
 }
