@@ -84,15 +84,11 @@ struct str req_forward_head(struct req *r)
     const struct http1_head *h = r->x->head;
     const char *bytes = r->x->head_bytes;
     const struct engine *e = r->engine;
-    /* what came in, our own lines, and room for what they replace */
-    size_t cap = (size_t)h->method_name.len + e->at.prefix.n + e->at.origin.n + e->api_key.n + 512;
-    struct buf out;
+    /* what came in, a blank behind each colon, our own lines, and room for what they replace */
+    size_t cap = r->x->head_n + h->nfields + e->at.prefix.n + e->at.origin.n + e->api_key.n + 512;
+    struct buf out = buf_on(arena_alloc(&r->x->arena, cap), cap);
     struct str target = r->where;
 
-    for (unsigned i = 0; i < h->nfields; i++)
-        cap += h->field[i].name.len + h->field[i].value.len + 4u;
-    cap += target.n + h->query.len + r->request_id.n;
-    out = buf_on(arena_alloc(&r->x->arena, cap), cap);
     if (e->at.prefix.n > 0 || h->has_query) {
         struct str query = http1_str(bytes, h->query);
 

@@ -22,8 +22,6 @@ enum {
     REFUSED_MAX = 16, /* connections that are told why, in a lane or of an address */
 };
 
-const struct gate_conf *lane_conf(const struct lane_snap *s) { return s->snap->conf; }
-
 const struct limits *lane_limits(const struct lane *l) { return lane_conf(l->snap)->limits; }
 
 /* ---- snapshots ---- */

@@ -64,7 +64,7 @@ struct lane {
 const struct limits *lane_limits(const struct lane *l);
 /* Reply bytes that wait for their clients, in all lanes. */
 uint64_t lane_all_unsent(const struct lane *l);
-const struct gate_conf *lane_conf(const struct lane_snap *s);
+static inline const struct gate_conf *lane_conf(const struct lane_snap *s) { return s->snap->conf; }
 struct lane_snap *lane_pin(struct lane *l);
 void lane_unpin(struct lane *l, struct lane_snap **s);
 /* The lane's pool for that engine, made when it is missing. */

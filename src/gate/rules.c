@@ -5,7 +5,14 @@
 #include "gate/rules.h"
 
 #include "fleet/breaker.h"
+#include "proto/chars.h"
 #include "proto/http1.h"
+
+/* Of a field's name, which is a token. */
+static inline bool begins(struct str name, struct str lower)
+{
+    return name.n >= lower.n && chars_folded_eq(name.p, lower.p, lower.n);
+}
 
 /* `up` vouches for addresses by itself, and has judged Origin. */
 static bool up_withholds_of_request(const struct http1_field *f, struct str name)
@@ -20,8 +27,7 @@ static bool up_withholds_of_request(const struct http1_field *f, struct str name
     case HTTP1_ACCESS_CONTROL_REQUEST_METHOD:
         return true;
     case HTTP1_OTHER:
-        return (name.n == key.n && str_caseeq(name, key)) || str_find(name, '_') < name.n ||
-               str_caseeq(str_head(name, forwarded.n), forwarded);
+        return (name.n == key.n && begins(name, key)) || f->underscore || begins(name, forwarded);
     default:
         return false;
     }
@@ -32,8 +38,7 @@ static bool up_withholds_of_reply(const struct http1_field *f, struct str name)
 {
     static const struct str cors = {"access-control-", 15};
 
-    return f->id == HTTP1_X_REQUEST_ID ||
-           (f->id == HTTP1_OTHER && str_caseeq(str_head(name, cors.n), cors));
+    return f->id == HTTP1_X_REQUEST_ID || (f->id == HTTP1_OTHER && begins(name, cors));
 }
 
 /* The router passes on what it was given; whom `authorization` goes to is a setting (forward.c). */

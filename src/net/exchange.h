@@ -61,6 +61,7 @@ struct exchange {
     struct arena arena;            /* cleared by exchange_end() */
     const struct http1_head *head; /* valid until exchange_end(); NULL when `fault` is set */
     const char *head_bytes;        /* what head's spans point into */
+    size_t head_n;                 /* how many those are */
     const struct fault *fault;     /* the codec's refusal, NULL when there is a head */
     struct addr peer;              /* the client */
     uint64_t start_us;             /* loop_now_us() of the head's first byte */

@@ -310,6 +310,7 @@ static void keep_head(struct conn *c, const char *bytes, size_t n)
     memcpy(head, h, used);
     c->x.head = head;
     c->x.head_bytes = arena_str(&c->x.arena, str_span(bytes, n)).p;
+    c->x.head_n = n;
 }
 
 static void body_complete(struct conn *c)
