@@ -16,8 +16,8 @@ static int parse_ip6(struct str text, struct addr *ret)
     char c[INET6_ADDRSTRLEN + IF_NAMESIZE + 2];
     struct str zone = text, host = str_cut(&zone, '%');
 
-    if (host.n >= INET6_ADDRSTRLEN || zone.n >= IF_NAMESIZE)
-        return -E_SYNTAX;
+    if (host.n >= INET6_ADDRSTRLEN || zone.n >= IF_NAMESIZE || str_find(host, ':') == host.n)
+        return -E_SYNTAX; /* without a colon it is a name, as most Hosts are */
     (void)snprintf(c, sizeof c, "%.*s", STR_ARGS(host));
     if (inet_pton(AF_INET6, c, ret->ip) != 1)
         return -E_SYNTAX;

@@ -36,20 +36,27 @@ void deadlines_destroy(struct deadlines **dp)
     mem_free(d);
 }
 
+static struct deadline_list *empty_list(const struct deadlines *d)
+{
+    for (unsigned i = 0; i < d->count; i++)
+        if (list_empty(&d->lists[i]->armed))
+            return d->lists[i];
+    return NULL;
+}
+
 /* The list of that duration: found, reused, or new. */
 static struct deadline_list *list_for(struct deadlines *d, uint64_t ms)
 {
-    struct deadline_list *empty = NULL, *q;
+    struct deadline_list *q;
 
-    for (unsigned i = 0; i < d->count; i++) {
+    for (unsigned i = 0; i < d->count; i++)
         if (d->lists[i]->ms == ms)
             return d->lists[i];
-        if (!empty && list_empty(&d->lists[i]->armed))
-            empty = d->lists[i];
-    }
-    if (empty && d->count >= 32) { /* short tables keep their settings' lists, long ones recycle */
-        empty->ms = ms;
-        return empty;
+    /* short tables keep their settings' lists, long ones recycle */
+    q = d->count >= 32 ? empty_list(d) : NULL;
+    if (q) {
+        q->ms = ms;
+        return q;
     }
     q = xnew(struct deadline_list, .ms = ms);
     list_init(&q->armed);

@@ -197,10 +197,11 @@ struct deadlines *loop_deadlines(struct loop *l) { return l->deadlines; }
 
 void loop_wake_at(struct loop *l, uint64_t due_ms)
 {
-    uint64_t now = clock_us(CLOCK_MONOTONIC) / 1000;
+    uint64_t now;
 
     if (due_ms >= l->timer_ms)
         return;
+    now = clock_us(CLOCK_MONOTONIC) / 1000;
     l->timer_ms = due_ms;
     uv_update_time(&l->uv);
     /* + 1: libuv's clock and ours are cut to whole milliseconds at different moments. */
