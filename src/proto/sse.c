@@ -32,18 +32,32 @@ enum {
 
 void sse_init(struct sse_parser *s) { *s = (struct sse_parser){.state = ST_BEGIN}; }
 
+#if defined(__SSE2__)
+/* A bit for each CR and LF of these 16 bytes. */
+static inline unsigned line_ends(const char *p)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i end = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\n')),
+                               _mm_cmpeq_epi8(v, _mm_set1_epi8('\r')));
+
+    return (unsigned)_mm_movemask_epi8(end);
+}
+#endif
+
 /* Offset of the first CR or LF from `at` on, or n. */
 static inline size_t find_line_end(const char *p, size_t at, size_t n)
 {
 #if defined(__SSE2__)
     for (; n - at >= 16; at += 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + at));
-        __m128i end = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\n')),
-                                   _mm_cmpeq_epi8(v, _mm_set1_epi8('\r')));
-        unsigned found = (unsigned)_mm_movemask_epi8(end);
+        unsigned found = line_ends(p + at);
 
         if (found != 0)
             return at + (size_t)__builtin_ctz(found);
+    }
+    if (at < n && n >= 16) { /* the rest, in the last 16 bytes */
+        unsigned found = line_ends(p + n - 16) >> (at + 16 - n);
+
+        return found != 0 ? at + (size_t)__builtin_ctz(found) : n;
     }
 #endif
     while (at < n && p[at] != '\n' && p[at] != '\r')
