@@ -32,7 +32,7 @@ class Fleet:
         self.engines = {name: bench.engine(answer, gets=False) for name in rows}
         self.entries = [entry(self.engines[name], name, **more) for name, more in rows.items()]
         self.router = bench.router(static=self.entries, args=["--lanes", "1", *args], **kw)
-        self.connection = raw.Connection(self.router.address)
+        self.connection = None  # from the first request on: one that never spoke is closed after 10 s
         self.router.wait_healthy(*rows)
 
     def asked(self):
@@ -44,6 +44,7 @@ class Fleet:
         if router:
             reply = router.ask(method, target, json_body, body, headers)
         else:
+            self.connection = self.connection or raw.Connection(self.router.address)
             self.connection.request(method, target, body, headers, json_body)
             reply = self.connection.reply(method)
         assert reply.status == 200, reply
@@ -323,10 +324,11 @@ def test_a_hot_session_spills_over(bench):
     for e in fleet.engines.values():
         e.script = hold
     first = home("m:prompt_cache:hot", {"a": 1, "b": 1, "c": 1})
-    clients = [raw.Connection(fleet.router.address) for _ in range(12)]
-    for n, c in enumerate(clients, 1):
-        c.request("POST", CHAT, json_body=message(1, prompt_cache_key="hot"))
-        until(lambda: sum(fleet.asked().values()) == n, "it is asked")
+    clients = []
+    for n in range(1, 13):
+        clients.append(raw.Connection(fleet.router.address))
+        clients[-1].request("POST", CHAT, json_body=message(1, prompt_cache_key="hot"))
+        until(lambda n=n: sum(fleet.asked().values()) == n, "it is asked")
         if n <= 2:
             assert fleet.asked()[first] == n
     assert max(fleet.asked().values()) == fleet.asked()[first] == 5
