@@ -290,8 +290,8 @@ static void req_finish(struct req *r)
     req_release(r);
     atomic_fetch_sub_explicit(&l->gate->buffered, r->buffered, memory_order_relaxed);
     log_access(r);
-    count_end(r);
     guard_end(r);
+    count_end(r); /* at last: whoever sees it counted finds its place and its share free */
     chunkq_clear(&r->body);
     chunkq_clear(&r->relay.hold);
     list_remove(&r->node);

@@ -122,10 +122,10 @@ void conn_close(struct conn *c, enum stream_end how)
     count_unsent(c, 0);
     deadline_stop(&c->stall);
     conn_set_state(c, CONN_CLOSED);
-    atomic_fetch_sub_explicit(&c->server->connections, 1, memory_order_relaxed);
-    metrics_count(&c->server->counts.closed);
     if (c->server->conf.on_closed)
         c->server->conf.on_closed(c->server->conf.ctx, &c->x.peer, c->refused);
+    atomic_fetch_sub_explicit(&c->server->connections, 1, memory_order_relaxed);
+    metrics_count(&c->server->counts.closed);
     if (is_over(c))
         bury(c);
 }
