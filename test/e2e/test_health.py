@@ -30,7 +30,13 @@ def probed(up, name):
 
 
 def wait_probed(up, name, word, seconds=10.0):
-    return until(lambda: probed(up, name) == word and row(up, name), f"engine {name} is {word}", seconds)
+    """Its row when it was found so."""
+
+    def found():
+        e = row(up, name)
+        return e if e["verdicts"]["probed"] == word else None
+
+    return until(found, f"engine {name} is {word}", seconds)
 
 
 @pytest.fixture

@@ -476,11 +476,13 @@ def test_every_byte_in_the_log(bench, form):
         up.post("/v1/chat/completions", body=b'{"model":"m\\u%04xn"}' % byte)
     problems = Tree.stop(up)  # and what is still in the log's ring is written
     assert not problems, problems
+    if form == "logfmt":
+        up.stop = lambda *_: []  # its lines are no JSON
     lines = up.stdout().split(b"\n")
     assert lines.pop() == b""
     assert len(lines) > 700
     for line in lines:
-        assert len(line) <= 4000
+        assert len(line) < (4096 if b"[noisy stdout] " in line else 4000)
         line.decode("utf-8")
         assert all(c >= 0x20 and c != 0x7f for c in line), line
         if form == "json":
@@ -489,8 +491,6 @@ def test_every_byte_in_the_log(bench, form):
             assert record["msg"] != "forged"
         else:
             assert line.startswith(b"ts=2") and b" level=" in line and b" msg=" in line, line
-    if form == "logfmt":
-        up.stop = lambda *_: []  # its lines are no JSON
 
 
 def test_marks_are_never_seen_again(bench):

@@ -47,7 +47,7 @@ def ask(up, stream=False, model="babble", tokens=16, **kw):
 
 def test_chat_stream_models(start):
     up = start()
-    assert "babble" in [m["id"] for m in up.get("/v1/models").json()["data"]]
+    until(lambda: "babble" in [m["id"] for m in up.get("/v1/models").json()["data"]], "its model is listed")
     whole = ask(up)
     assert whole.status == 200, whole
     document = whole.json()
@@ -96,8 +96,7 @@ def test_hung(start):
     up = start(live_interval_ms=100, live_timeout_ms=500, hang_timeout_ms=1000, stop_grace_ms=500)
     pid = up.unit("llama")["pid"]
     os.kill(pid, signal.SIGSTOP)
-    up.wait_unit("llama", "unresponsive")
-    assert up.unit("llama")["pid"] == pid
+    assert up.wait_unit("llama", "unresponsive")["pid"] == pid
     until(lambda: up.unit("llama")["state"] == "ready" and up.unit("llama")["pid"] != pid, "it is replaced", START)
     assert not alive(pid) and ask(up).status == 200
 
@@ -112,4 +111,4 @@ def test_a_client_that_leaves_frees_its_slot(start):
         assert c.head().status == 200
         assert len(busy()) == 1
     until(lambda: not busy(), "its slot is free")
-    assert up.unit("llama")["in_flight"] == 0
+    until(lambda: up.unit("llama")["in_flight"] == 0, "and is known to be")

@@ -142,7 +142,13 @@ class Gateway(Tree):
         return rows[0]
 
     def wait_unit(self, name, state, seconds=10.0):
-        return until(lambda: self.unit(name)["state"] == state and self.unit(name), f"unit {name} {state}", seconds)
+        """Its row when it was found in that state."""
+
+        def row():
+            found = self.unit(name)
+            return found if found["state"] == state else None
+
+        return until(row, f"unit {name} {state}", seconds)
 
     def metrics(self):
         """{"name{labels}": value} of /metrics."""

@@ -9,7 +9,6 @@ server run on Unix sockets in a temporary folder. A row may say that one of them
 STATUS`); any other difference is a failure. Without nginx or node: exit 77 and the reason.
 """
 import json
-import os
 import pathlib
 import shutil
 import socket
@@ -109,11 +108,19 @@ def exchange(path, sent):
         try:
             s.sendall(sent)
             s.shutdown(socket.SHUT_WR)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # refused before all of it was sent: the answer is there
+        try:
             while part := s.recv(65536):
                 answer += part
-        except (BrokenPipeError, ConnectionResetError):
+        except ConnectionResetError:
             pass
         return answer
+
+
+def accepts(path):
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(path) == 0
 
 
 def first_status(answer):
@@ -132,7 +139,7 @@ class Nginx:
         self.process = subprocess.Popen(["nginx", "-p", folder, "-c", str(conf)],
                                         stderr=open(f"{folder}/nginx.err", "wb"))
         until = time.monotonic() + PATIENCE_S
-        while not os.path.exists(self.path):
+        while not accepts(self.path):
             if self.process.poll() is not None or time.monotonic() > until:
                 sys.exit("nginx did not start: " + pathlib.Path(folder, "nginx.err").read_text())
             time.sleep(0.01)
