@@ -72,7 +72,7 @@ def test_models_asked_from_the_unit(bench):
     del row["models"]
     up = bench.up({"engine": [row]})
     assert ready(up, "e")["models"] == ["one", "two"]
-    assert up.chat("two").status == 200
+    until(lambda: up.chat("two").status == 200, "each lane knows them")
     assert [m["id"] for m in up.get("/v1/models").json()["data"]] == ["one", "two"]
 
 
@@ -190,7 +190,7 @@ def test_nobody_left(bench):
     up.wait_unit("tiny", "stopped")
     watch = Stopwatch()
     reply = refused(up.chat(), 503, "no_healthy_service")
-    assert reply["retry-after"] == "5" and watch.seconds() < 1 * SLOW
+    assert reply["retry-after"] == "5" and watch.seconds() < 5 * SLOW
     refused(up.get("/ready"), 503, "no_healthy_service")
     assert up.get("/v1/models").json()["data"] == []
 
