@@ -152,6 +152,24 @@ def test_every_endpoint_with_every_kind_of_key(bench, ring):
     assert engine.requests and not [f for c in engine.requests for f in c.fields if "inf_" in f[1]]  # no engine sees a key
 
 
+def test_an_engines_own_path_needs_every_model(bench, ring):
+    """What it does there may be about any model, so a key for all that there are today is not enough."""
+    engine = bench.engine(lambda c: c.reply({"path": c.target}), models=("tiny", "other"), gets=False)
+    every, named, prefix = ring.new("every"), ring.new("named", "--models", "tiny,other"), ring.new("prefix", "--models", "tiny,o*")
+    up = up_with(bench, ring, engine, remote=[remote(engine, models=["tiny", "other"], passthrough=["/slots"])])
+    for method in ("GET", "POST", "DELETE"):
+        with up.open() as c:
+            c.request(method, "/slots", body=b"x")
+            refused(c.reply(method), 401, "invalid_api_key")
+        for key in (named, prefix):
+            with up.open() as c:
+                c.request(method, "/slots", body=b"x", headers=bearer(key))
+                refused(c.reply(method), 403, "path_not_allowed")
+        with up.open() as c:
+            c.request(method, "/slots", body=b"x", headers=bearer(every))
+            assert c.reply(method).json() == {"path": "/slots"}
+
+
 # ---- what clients make of it ----
 
 
