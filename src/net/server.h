@@ -72,7 +72,8 @@ struct server_conf {
     struct str name;    /* the Server field; the bytes outlive the server */
     bool host_optional; /* HTTP/1.1 without Host passes; on Unix sockets it always does */
     /* A connection that server_accept() or server_refuse() took has ended; `refused` is the code it
-     * was refused with. NULL: nobody wants to know. Must not call the server. */
+     * was refused with. It is counted until this returns. NULL: nobody wants to know. Must not call
+     * the server. */
     void (*on_closed)(void *ctx, const struct addr *peer, enum fault_code refused);
 };
 

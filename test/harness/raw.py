@@ -112,7 +112,11 @@ class Connection:
             time.sleep(pause)
 
     def request(self, method, target, body=None, headers=(), json_body=None):
-        self.send(self.format(method, target, body, headers, json_body))
+        """Who refuses it may say so, and end the connection, before all of it is sent: reading tells."""
+        try:
+            self.send(self.format(method, target, body, headers, json_body))
+        except (BrokenPipeError, ConnectionResetError):
+            pass
 
     def format(self, method, target, body=None, headers=(), json_body=None):
         headers = dict(headers)

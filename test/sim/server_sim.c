@@ -211,6 +211,16 @@ static void on_accept(void *ctx, struct ev_fd *conn, const struct addr *peer)
     CHECK(server_accept(rig.server, conn, peer, NULL) == 0);
 }
 
+/* Whoever sees the number of connections fall finds what this one held given back. */
+static void on_closed(void *ctx, const struct addr *peer, enum fault_code refused)
+{
+    (void)ctx;
+    (void)peer;
+    (void)refused;
+    if (rig.server) /* NULL at its end */
+        CHECK(server_connections(rig.server) > 0);
+}
+
 static void rig_open(void)
 {
     struct server_conf conf = {
@@ -229,6 +239,7 @@ static void rig_open(void)
         .chunks = &rig.chunks,
         .arenas = &rig.arenas,
         .name = STR("sim/1"),
+        .on_closed = on_closed,
     };
 
     memset(&rig, 0, sizeof rig);
