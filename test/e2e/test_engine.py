@@ -52,6 +52,8 @@ def test_a_unit_is_started_asked_and_used(bench):
     with open(f"/proc/{row['pid']}/environ", "rb") as f:
         names = [v.partition(b"=")[0] for v in f.read().split(b"\0")]
     assert [n for n in names if n.startswith(b"INFERD_")] == [b"INFERD_UNIT"]
+    with open(f"/proc/{row['pid']}/oom_score_adj", encoding="ascii") as f, open("/proc/self/oom_score_adj", encoding="ascii") as own:
+        assert int(f.read()) == min(1000, int(own.read()) + 500), "short of memory, an engine goes before inferd"
 
 
 @pytest.mark.smoke
