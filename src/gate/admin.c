@@ -15,7 +15,9 @@
  *   POST /reload
  *
  * NAME is percent-encoded, so it may hold anything. No web page may reach any of it: an Origin is
- * refused, and on TCP a Host that is a name other than localhost.
+ * refused, and on TCP a Host that is a name other than localhost. Whoever has a login reaches the
+ * TCP side, and nobody asks who it is: orders, and what engines write, are on the socket alone,
+ * whose file has a mode.
  */
 #include "base/jsonw.h"
 #include "base/percent.h"
@@ -338,14 +340,12 @@ static void on_read(struct ask *a, struct str path, bool get)
     buf_fini(&b);
 }
 
-/* What any page's form or script can send without asking first is no order. */
-static bool is_order(const struct ask *a)
+static bool is_for_operators(struct str path)
 {
-    return a->x->peer.family == ADDR_UNIX ||
-           access_is_json(http1_value(a->x->head, a->x->head_bytes, HTTP1_CONTENT_TYPE));
+    return str_starts(path, STR("/units/")) || str_eq(path, STR("/reload"));
 }
 
-static bool may_ask(const struct ask *a, struct fault *f)
+static bool may_ask(const struct ask *a, struct str path, struct fault *f)
 {
     static const struct listen_conf no_names;
     const struct gate_listen any_address = {
@@ -365,9 +365,8 @@ static bool may_ask(const struct ask *a, struct fault *f)
         fault_set(f, FAULT_host_not_allowed, "Host is a name other than localhost");
         return false;
     }
-    if (h->method == HTTP1_POST && !is_order(a)) {
-        fault_set(f, FAULT_unsupported_media_type,
-                  "Orders to this address need `Content-Type: application/json`");
+    if (a->x->peer.family != ADDR_UNIX && is_for_operators(path)) {
+        fault_set(f, FAULT_path_not_allowed, "Orders and logs are on the control socket only");
         return false;
     }
     return true;
@@ -388,7 +387,7 @@ static void dispatch(struct ask *a)
     query = http1_str(a->x->head_bytes, h->query);
     post = h->method == HTTP1_POST;
     get = h->method == HTTP1_GET || h->method == HTTP1_HEAD;
-    if (!may_ask(a, &f)) {
+    if (!may_ask(a, path, &f)) {
         refuse(a, &f);
     } else if (!a->control->snap) {
         fault_set(&f, FAULT_no_healthy_service, "This service is starting");

@@ -78,7 +78,8 @@ struct retry_conf {
 
 #define LISTEN_OPTIONS(X, T)                                                                       \
     X(T, address, STR, REQUIRED, 1, 200, RELOAD,                                                   \
-      "\"127.0.0.1:8900\", \"[::1]:8900\" or \"unix:/path\". Port 0 takes a free one.")            \
+      "\"127.0.0.1:8900\", \"[::1]:8900\" or \"unix:/path\" (mode 0660). Port 0 takes "            \
+      "a free one.")                                                                               \
     X(T, hosts, LIST, UNSET, 0, 64, RELOAD,                                                        \
       "Names that the Host field may have, besides the address itself and localhost.")             \
     X(T, origins, LIST, UNSET, 0, 64, RELOAD,                                                      \

@@ -49,11 +49,22 @@ def test_no_web_page(bench, up):
     refused(raw.get(bench.admin_address, "/services", headers={"Host": "evil.example"}), 403, "host_not_allowed")
     refused(raw.post(bench.admin_address, "/reload", headers={"Host": "evil.example"}, body=b""), 403, "host_not_allowed")
     assert raw.get(bench.admin_address, "/services", headers={"Host": "localhost"}).status == 200
-    for form in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}):
-        refused(raw.post(bench.admin_address, "/reload", headers=form, body=b""), 415, "unsupported_media_type")
-    assert raw.post(bench.admin_address, "/reload", {}).status == 200
+    for form in ({}, {"Content-Type": "text/plain"}, {"Content-Type": "application/json"}):
+        refused(raw.post(bench.admin_address, "/reload", headers=form, body=b""), 403, "path_not_allowed")
     assert raw.post(up.control, "/reload", body=b"").status == 200
-    assert up.metric("inferd_reloads_total") == 2
+    assert up.metric("inferd_reloads_total") == 1
+
+
+def test_whoever_has_a_login_gives_no_orders(bench):
+    """Every user of the machine reaches a loopback port; the control socket is a file of its owner's."""
+    address = f"127.0.0.1:{net.free_port()}"
+    up = bench.up({"engine": [mock_unit("tiny")], "admin": {"address": address}})
+    up.wait_unit("tiny", "ready")
+    for method, path in (("POST", "/units/tiny/stop"), ("POST", "/units/tiny/restart"), ("GET", "/units/tiny/logs"), ("POST", "/reload")):
+        refused(raw.exchange(address, method, path), 403, "path_not_allowed")
+    assert up.unit("tiny")["state"] == "ready" and up.metric("inferd_reloads_total") == 0
+    assert b"listening" in raw.get(up.control, "/units/tiny/logs").body
+    assert raw.post(up.control, "/reload", body=b"").status == 200
 
 
 def test_services(up):
