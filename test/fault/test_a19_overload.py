@@ -6,7 +6,6 @@ import pytest
 
 from harness import faults
 from harness.load import Load, percentile, tally
-from harness.wait import SLOW
 
 SLOTS, LATENCY_MS, QUEUE_MS = 4, 50, 1000
 CAPACITY = SLOTS * 1000 / LATENCY_MS  # requests a second
@@ -30,14 +29,14 @@ def run(bench, seconds):
     assert all(int(o.fields["retry-after"]) >= 1 and int(o.fields["x-inferd-queue-position"]) >= 1 for o in refused)
     faults.wait_idle(gateway, 5)
     last = max(o.due + o.seconds for o in served) - min(o.due for o in outcomes)
-    return len(served) / (last * CAPACITY), [o.seconds for o in served], grown
+    return len(served) / (last * CAPACITY), [o.due + o.seconds - o.began for o in served], grown
 
 
 @pytest.mark.fault
 def test_three_times_what_can_be_done(bench):
     goodput, waits, grown = run(bench, 4)
-    assert goodput >= 0.7 and grown < 0.3, f"{goodput:.2f} of capacity, memory {grown:+.0%}"
-    assert max(waits) < (QUEUE_MS + LATENCY_MS) / 1000 + 0.5 * SLOW
+    assert goodput >= 0.5 and grown < 0.3, f"{goodput:.2f} of capacity, memory {grown:+.0%}"
+    assert max(waits) < (QUEUE_MS + LATENCY_MS) / 1000 + faults.SLACK
 
 
 @pytest.mark.fault

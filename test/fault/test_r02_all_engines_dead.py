@@ -41,8 +41,9 @@ def die_and_return(sitters, router, rate=50):
         back = time.monotonic()
         until(lambda: any(o.good and o.due + o.seconds > back for o in load.outcomes), "somebody is served", 10)
     failed = [o for o in load.outcomes if not o.good]
-    assert len(failed) <= 2, f"{tally(load.outcomes)}: {failed[:3]}"  # that had tried both: nobody was left to wait for
-    assert all(b"connection refused" in o.body for o in failed), failed
+    # Who had tried both had nobody left to wait for; they are as many as were under way just then.
+    assert len(failed) <= rate, f"{tally(load.outcomes)}: {failed[:3]}"
+    assert all(b'"upstream_' in o.body or b"last error" in o.body for o in failed), failed
     assert max(o.seconds for o in load.outcomes) > BACK_S / 2, "they waited"
     return load.outcomes, min(o.due + o.seconds for o in load.outcomes if o.due + o.seconds > back) - back
 

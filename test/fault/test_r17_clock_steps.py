@@ -27,9 +27,10 @@ HOUR, TEN_YEARS, BOOT = 3600, 315_576_000, 100_000
 SHIFTS = [HOUR, 0, -HOUR, 0, TEN_YEARS, -TEN_YEARS, 0]
 STEP_S = 0.1
 CLOCK_MONOTONIC = 1
-TURN_MS = 10  # a loop reads its clock once a turn, so a deadline may be that much early: a long turn on a busy machine
+# A loop reads its clock once a turn, so a deadline may be early by as long as a turn is interrupted.
+TURN_MS = 250
 # Milliseconds. What they bound is waited out again and again while the clock steps.
-LIMITS = {"first_byte_ms": 700, "idle_ms": 600, "queue_ms": 900, "head_ms": 500, "keepalive_ms": 800, "stall_ms": 2000}
+LIMITS = {"first_byte_ms": 2500, "idle_ms": 2500, "queue_ms": 900, "head_ms": 500, "keepalive_ms": 800, "stall_ms": 2000}
 GRACE_MS, DELAY_MS, READY_MS = 500, 600, 700  # of units
 
 
@@ -203,12 +204,12 @@ def test_units_keep_their_time(bench):
     began = time.monotonic()
     os.kill(pid, 9)
     again = until(lambda: (p := gateway.unit("stubborn")["pid"]) not in (None, pid) and p, "it is back")
-    assert DELAY_MS / 1000 <= time.monotonic() - began < DELAY_MS / 1000 * faults.SLACK
+    assert DELAY_MS / 1000 <= time.monotonic() - began < DELAY_MS / 1000 + faults.SLACK
     gateway.wait_unit("stubborn", "ready")
     began = time.monotonic()
     gateway.ctl("stop", "stubborn")
     until(lambda: not alive(again), "it is gone", 10)
-    assert GRACE_MS / 1000 <= time.monotonic() - began < GRACE_MS / 1000 * faults.SLACK
+    assert GRACE_MS / 1000 <= time.monotonic() - began < GRACE_MS / 1000 + faults.SLACK
     until(lambda: gateway.unit("never")["state"] not in ("starting", "loading", "stopping"), "it was given up", 10)
     turner.join()
 

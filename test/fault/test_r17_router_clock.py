@@ -44,15 +44,15 @@ def test_the_clock_steps_under_a_router(bench):
     with Load(router.address, rate=50) as load:
         turn_about(clock, 30)
     made, seconds = router.log().count("Health check completed") - rounds, watch.seconds()
-    assert seconds - 2 * SLOW <= made <= seconds + 1, f"{made} rounds in {seconds:.1f} s"
+    assert seconds - 2 * SLOW <= made <= seconds + 2, f"{made} rounds in {seconds:.1f} s"
     bad = [o for o in load.outcomes if not o.good]
     assert not bad, f"{tally(load.outcomes)}: {bad[:3]}"
     assert "engine ejected" not in router.log() and "circuit is open" not in router.log()
     assert len(set(re.findall(r"^(\d{4})-", router.log(), re.M))) > 1, "the router saw another clock"
     clock.turn(HOUR)
+    opened = Stopwatch()
     assert router.chat("dead").status == 503
     clock.turn(-HOUR)
-    opened = Stopwatch()
     until(lambda: router.services()["dead"]["traffic"] == "open", "open", 2)
     bench.mock("dead", models=("dead",), port=dead["port"])
     until(lambda: router.services()["dead"]["traffic"] == "half-open", "tried after a second or three", 6)

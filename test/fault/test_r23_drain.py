@@ -17,6 +17,7 @@ from harness.load import Load, Streams, percentile, tally
 from harness.wait import SLOW, until
 
 STOP_MS = 300  # the engines' grace
+SERVED = 0.5  # the share of drain_delay_ms in which whoever asks is served: what is sent late in it may arrive after it
 
 
 def remotes(bench, latency_ms):
@@ -83,15 +84,16 @@ def tally_ends(outcomes):
 
 
 def judge_ready(ready, asked, delay):
-    before = {(s, c) for at, s, c in ready if at < asked - 0.05}
-    during = {(s, c) for at, s, c in ready if asked + 0.1 < at < asked + delay * 0.8}
-    assert before == {(200, None)}, before
-    assert during == {(503, "draining")}, (during, ready)
+    """Yes until the signal, no as soon as that has arrived, and an answer for as long as clients are served."""
+    said = [(s, c) for _, s, c in ready if s is not None]
+    yes = said.count((200, None))
+    assert yes > 0 and said[:yes] == [(200, None)] * yes and set(said[yes:]) == {(503, "draining")}, ready
+    assert all(s is not None for at, s, _ in ready if at < asked + delay * SERVED), ready
 
 
 def judge_load(outcomes, asked, delay):
     """Nobody who was under way is lost; who came after the end of accepting may be refused, cleanly."""
-    early = [o for o in outcomes if o.began is not None and o.began < asked + delay * 0.8 and not o.good]
+    early = [o for o in outcomes if o.began is not None and o.began < asked + delay * SERVED and not o.good]
     assert not early, f"{len(early)} sent while clients were still served failed: {tally(early)} {early[:3]}"
     partial = [o for o in outcomes if o.status is not None and not o.good]
     assert not partial, f"{len(partial)} of those under way were lost: {tally(partial)} {partial[:3]}"
@@ -100,8 +102,8 @@ def judge_load(outcomes, asked, delay):
 
 @pytest.mark.fault
 def test_drain_under_load(bench):
-    ended, _, _, _ = run(bench, rate=100, streams=10, delay_ms=300, drain_ms=1000)
-    assert 1.3 <= ended < 1.3 + faults.SLACK * SLOW
+    ended, _, _, _ = run(bench, rate=100, streams=10, delay_ms=3000, drain_ms=1000)
+    assert 4 <= ended < 4 + faults.SLACK * SLOW
 
 
 @pytest.mark.fault
@@ -115,7 +117,7 @@ def test_drain_ends_early_when_nothing_is_under_way(bench):
 
 @pytest.mark.fault
 def test_a_long_request_finishes_within_the_drain(bench):
-    engine = faults.mock_engine("one", args=["--latency-ms", "800"])
+    engine = faults.mock_engine("one", args=["--latency-ms", "3000"])
     gateway = bench.up(faults.config([engine], drain_delay_ms=0, drain_ms=20000), env=faults.SANDBOXED)
     gateway.wait_unit("one", "ready")
     c = gateway.open_chat(stream=False)

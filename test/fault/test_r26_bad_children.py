@@ -9,12 +9,13 @@ what is left over is what still lives in it."""
 import os
 import re
 import time
+from datetime import datetime
 
 import pytest
 
 from harness import faults, net, raw
 from harness.load import Load, percentile, tally
-from harness.tree import PROGRAM, alive, children, state_of
+from harness.tree import PROGRAM, children, describe, state_of
 from harness.wait import until
 
 GRACE_MS = 100
@@ -81,6 +82,13 @@ class Rig:
         until(stopped, "all have stopped", 20, every=0.002)
         return took
 
+    def wait_empty(self, when):
+        """What was killed may need a moment to be gone."""
+        try:
+            until(lambda: not self.left(), "nothing is left", 1)
+        except AssertionError:
+            raise AssertionError(f"{when}: left over: {[describe(p) for p in self.left()]}") from None
+
     def left(self):
         """Who lives here beside the two of ours; zombies count."""
         found = [p for p in net.inhabitants() if p not in self.core]
@@ -96,8 +104,7 @@ def cycles(bench, units, n):
         seen += len(rig.left())
         rig.order("stop")
         took += rig.wait_stopped().values()
-        left = rig.left()
-        assert not left, f"round {i}: left over: {[open(f'/proc/{p}/cmdline').read() for p in left]}"
+        rig.wait_empty(f"round {i}")
         rig.order("start")
     rig.wait_up()
     assert rig.gateway.gateway_pid() in rig.core
@@ -119,7 +126,8 @@ def test_the_end_of_inferd_is_the_end_of_all(bench):
     began = time.monotonic()
     rig.gateway.signal(15)
     assert rig.gateway.wait_exit() == 0
-    assert time.monotonic() - began < LIMIT * faults.SLACK and not rig.left()
+    assert time.monotonic() - began < LIMIT * faults.SLACK
+    rig.wait_empty("after the end")
 
 
 @pytest.mark.fault
@@ -130,22 +138,15 @@ def test_what_never_becomes_ready_is_ended_by_its_deadline(bench):
     rig = Rig(bench, units)
     until(lambda: all(rig.gateway.unit(n)["restarts"] >= 4 for n in rig.names), "each was restarted four times", 15)
     for name in rig.names:
-        starts = [float(m) for m in seconds_of(rig.gateway.log(msg="unit started", unit=name))]
-        # a line is written a little after its process was begun: over all of them the first line's delay counts once
+        starts = [datetime.fromisoformat(r["ts"]).timestamp() for r in rig.gateway.log(msg="unit started", unit=name)]
+        # a line is written after its process was begun, sometimes long after: over all of them the first line's delay counts once
         n, least = len(starts) - 1, (deadline + delay) / 1000
-        assert n * least - 0.1 <= starts[-1] - starts[0] < n * (least + LIMIT) * faults.SLACK, starts
+        assert n * least - 1 <= starts[-1] - starts[0] < n * (least + LIMIT) * faults.SLACK, starts
         reply = rig.gateway.chat(name)
         assert reply.status == 503, "and who asks for it is told so"
     rig.order("stop")
     rig.wait_stopped()
-    assert not rig.left()
-
-
-def seconds_of(records):
-    """Of the day, as the log says."""
-    for r in records:
-        h, m, s = re.search(r"T(\d+):(\d+):([\d.]+)Z", r["ts"]).groups()
-        yield int(h) * 3600 + int(m) * 60 + float(s)
+    rig.wait_empty("at the end")
 
 
 # Floods: lines of 80 bytes at a pace, or as fast as the pipe takes them, or one line without an end.
@@ -167,8 +168,10 @@ def flood(bench, kind, seconds, rate=200):
     gateway.wait_unit("loud", "ready")
     gateway.ctl("stop", "loud")
     before = Load(gateway.address, rate=rate, body=body, count=int(rate * seconds)).__enter__().join()
+    quiet = bytes_read(gateway.pid)
     gateway.ctl("start", "loud")
     gateway.wait_unit("loud", "ready")
+    until(lambda: bytes_read(gateway.pid) > quiet + 1e6, "it floods")
     rss, size, cpu = faults.rss_kb(gateway.pid), os.path.getsize(gateway.out_path), cpu_seconds(gateway.pid)
     read = bytes_read(gateway.pid)
     began, calls = time.monotonic(), []
@@ -192,13 +195,13 @@ def flood(bench, kind, seconds, rate=200):
     gateway.wait_unit("loud", "stopped")
     stopped = time.monotonic() - stopped
     calm_pid = gateway.unit("calm")["pid"]
-    left = [p for p in net.inhabitants() if p not in core and p != calm_pid]
-    assert not left, "and the flood has ended"
+    until(lambda: not [p for p in net.inhabitants() if p not in core and p != calm_pid], "and the flood has ended", 1)
     for outcomes in (before, during):
         assert all(o.good for o in outcomes), tally(outcomes)
     p99 = [percentile([o.seconds for o in outcomes], 99) for outcomes in (before, during)]
     return {"p99": p99, "logged": logged, "rss": grown, "cpu": cpu, "read": read, "admin": max(calls), "restart": restarted, "stop": stopped,
-            "told": gateway.log(msg="a unit writes more than is logged; `inferd ctl logs` has it"), "requests": len(during)}
+            "told": kind == "zero" or gateway.wait_log(msg="a unit writes more than is logged; `inferd ctl logs` has it"),
+            "requests": len(during)}
 
 
 def cpu_seconds(pid):
@@ -212,19 +215,19 @@ def bytes_read(pid):
         return int(re.search(r"rchar: (\d+)", f.read()).group(1))
 
 
-def judge_flood(found, kind):
+def judge_flood(found):
     requests_log = 500 * 250  # the requests' own lines
     assert found["logged"] < LOG_BYTES_PER_S + requests_log, found
     assert found["read"] > 1e6, "it is taken, and dropped: who writes does not hang"
     assert found["rss"] < 4096, f"the master grew by {found['rss']} kB"
     assert found["stop"] < LIMIT * faults.SLACK and found["restart"] < 2 * faults.SLACK and found["admin"] < faults.SLACK, found
-    assert found["told"] or kind == "zero", "what was left out is counted in the log"
+    assert found["told"], "what was left out is counted in the log"
 
 
 @pytest.mark.fault
 @pytest.mark.parametrize("kind", list(FLOODS))
 def test_a_flood_of_output_drowns_nobody(bench, kind):
-    judge_flood(flood(bench, kind, 2), kind)
+    judge_flood(flood(bench, kind, 2))
 
 
 ROUNDS, AT_ONCE = 500, 2
@@ -242,7 +245,7 @@ def test_10000_bad_children(bench):
     floods = {}
     for kind in FLOODS:
         floods[kind] = flood(bench, kind, 10)
-        judge_flood(floods[kind], kind)
+        judge_flood(floods[kind])
         problems = bench.finish()
         assert not problems, problems
     paced = floods["paced"]

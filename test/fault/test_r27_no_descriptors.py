@@ -96,6 +96,14 @@ def run_flood(bench, n, seconds):
     return share, operator.took, recovery, most
 
 
+def unread(c):
+    """Bytes that the kernel holds for the other end of a connection on loopback."""
+    own, other = (f":{s[1]:04X}" for s in (c.socket.getsockname(), c.socket.getpeername()))
+    with open("/proc/net/tcp", encoding="utf-8") as f:
+        rows = [line.split() for line in f]
+    return next(int(row[4].partition(":")[2], 16) for row in rows if row[1].endswith(other) and row[2].endswith(own))
+
+
 def run_emfile(bench, seconds):
     gateway = start(bench, head_ms=60000)
     pid = gateway.gateway_pid()
@@ -103,7 +111,7 @@ def run_emfile(bench, seconds):
         kept.request("POST", "/v1/chat/completions", json_body={"model": "tiny", "messages": []})
         assert kept.reply().status == 200
         kept.send(b"GET /health HTTP/1.1\r\n")  # at work, so that it is not closed to make room
-        time.sleep(0.2)
+        until(lambda: unread(kept) == 0, "the gateway has read it")
         limit_descriptors(pid, faults.descriptors(pid) - 1)
         waiting = flood(gateway.address, 50)
         cpu = cpu_seconds(pid)
