@@ -63,15 +63,15 @@ bool ctl_print(struct str text)
     return false;
 }
 
-static void complain_of_socket(const struct ctl *ctl, int err, bool broken)
+static void complain_of_socket(const struct ctl *ctl, int err, bool broken, bool order)
 {
     if (err == -E_TIMEOUT)
         ctl_complain("%s: no answer within 30 seconds", ctl->socket);
     else if (broken)
-        ctl_complain(
-            "%s: the connection ended before the answer did (%s): inferd may have done it or "
-            "not, see `inferd ctl status`",
-            ctl->socket, err_text(err));
+        ctl_complain("%s: the connection ended before the answer did (%s): %s", ctl->socket,
+                     err_text(err),
+                     order ? "inferd may have done it or not, see `inferd ctl status`"
+                           : "ask again, see `inferd ctl status`");
     else if (err == -E_NOT_FOUND || err == -E_REFUSED)
         ctl_complain("inferd is not running there (%s: %s): start it with `inferd up`, or name the "
                      "directory of the running one with --runtime-dir",
@@ -107,7 +107,7 @@ static bool asked(struct ctl *ctl, struct str what, const struct ctl_question *q
     if (r == -E_CLOSED)
         return true; /* the sink had enough */
     if (r < 0)
-        complain_of_socket(ctl, r, reply->broken);
+        complain_of_socket(ctl, r, reply->broken, str_eq(q->method, STR("POST")));
     else if (reply->status != 200)
         complain_of_refusal(what, reply);
     return r == 0 && reply->status == 200;
@@ -369,7 +369,7 @@ static int open_line(struct ctl *c)
     int r = find_socket(c);
 
     if (r == 0 && (r = ctl_call_open(c->socket, &c->line)) < 0)
-        complain_of_socket(c, r, false);
+        complain_of_socket(c, r, false, false);
     return r;
 }
 
@@ -389,7 +389,7 @@ bool ctl_apply(struct ctl *c)
                       c->socket);
         good = true;
     } else if (r < 0) {
-        complain_of_socket(c, r, reply.broken);
+        complain_of_socket(c, r, reply.broken, true);
     } else if (reply.status != 200) {
         complain_of_refusal(STR("reload"), &reply);
     } else {

@@ -290,6 +290,7 @@ def test_follow_says_when_inferd_goes(bench):
         os.kill(up.gateway_pid(), signal.SIGKILL)
         status, errors = following.end()
         assert status == 1 and "ended before the answer did" in errors
+        assert "done it" not in errors, "nothing was to be done"
 
 
 # beside other things
