@@ -24,7 +24,8 @@ static const char *const prose[] = {
     "Unknown keys are errors. `inferd check` shows all mistakes of a file with line, key and "
     "bound, "
     "and `inferd check --dump` every value with the place it comes from. SIGHUP or `inferd ctl "
-    "reload` reads the file again; a mistake in it leaves everything as it was. Keys marked "
+    "reload` reads the same file again; a mistake in it, or its absence, leaves everything as it "
+    "was. Keys marked "
     "*restart* keep their old value until inferd is started anew, which the log then says.",
     NULL,
 };

@@ -37,16 +37,21 @@ static void refuse(struct master *m, struct str why)
     answer(m, -E_CONF, why);
 }
 
+/* The file that it runs by, once there is one: a reload that finds it gone is refused and does not
+ * go on to the next place, or to none at all. */
 static int collect(struct master *m, struct settings **settings, struct bundle **bundle,
                    struct buf *why)
 {
+    struct settings_source from = m->src->settings;
     struct arena arena;
     struct conf_errors errors;
     int r;
 
     arena_init(&arena, NULL);
     error_init(&errors, &arena);
-    r = settings_collect(&m->src->settings, bundle, settings, &errors);
+    if (m->now.settings->file.p)
+        from.config = m->now.settings->file.p;
+    r = settings_collect(&from, bundle, settings, &errors);
     if (r < 0)
         error_print_all(&errors, STR_NONE, why);
     arena_clear(&arena);

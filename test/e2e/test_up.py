@@ -122,6 +122,33 @@ def test_which_file(bench):
     used(named, "named", cwd=here, env={"INFERD_CONFIG": by_env}, args=["--config", named])
 
 
+def test_a_reload_reads_the_file_that_was_found(bench):
+    """An editor, or a tool that writes it anew, takes it away for a moment: the mock and 127.0.0.1:8900 were what
+    such a moment made of a whole configuration, or the next file of the row."""
+    def write(path, model):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(f'[[remote]]\nname = "e"\nurl = "http://127.0.0.1:1"\nmodels = ["{model}"]\n')
+
+    def listed(listen):
+        return [raw.chat(listen, model).error()["code"] != "model_not_found" for model in ("first", "other", "inferd-mock")]
+
+    here, folder = bench.path("here"), bench.path("run")
+    write(f"{here}/inferd.toml", "first")
+    write(bench.path("home/.config/inferd/inferd.toml"), "other")
+    tree = bench.tree(base(folder), "up", cwd=here, env={"HOME": bench.path("home")})
+    tree.ready_path = f"{folder}/ready"
+    ready = tree.wait_ready()
+    listen, control = ready["listen"][0], ready["admin"][0]
+    os.unlink(f"{here}/inferd.toml")
+    reply = raw.post(control, "/reload", body=b"")
+    assert reply.status == 400 and "inferd.toml: cannot be read" in reply.error()["message"], reply
+    assert listed(listen) == [True, False, False]
+    write(f"{here}/inferd.toml", "first")
+    assert raw.post(control, "/reload", body=b"").status == 200
+    assert listed(listen) == [True, False, False]
+
+
 def base(folder):
     from harness.tree import PROGRAM
     os.makedirs(folder, exist_ok=True)
