@@ -514,6 +514,28 @@ static void round_trials_that_break(void)
     rig_end_hard();
 }
 
+/* Only failures in a row open the door: a whole reply between them is a new beginning. */
+static void round_whole_replies_forgive(void)
+{
+    SCRIPT(breaks, EXPECT_REQUEST_OR_END("POST"), EXPECT_ANY_BODY_OR_END, RESET, DONE);
+    SCRIPT(answers, EXPECT_CHAT_OR_END, REPLY_CHAT, HANG_UP, DONE);
+
+    add_a();
+    rig.conf.retry.mask = RETRY_CONNECT; /* each request one attempt */
+    ENGINE_START("engine", &engine_at, breaks, breaks, answers, breaks, breaks, answers, breaks);
+    rig_start();
+    for (unsigned i = 0; i < 2; i++) {
+        RUN(1000, REPEAT(2), CHAT("m"), EXPECT_HONEST, AGAIN, DONE);
+        EXPECT_U64(atomic_load(&member("a")->cell->door), CELL_DOOR_CLOSED);
+        RUN(1000, CHAT("m"), EXPECT_ANSWER, DONE);
+    }
+    RUN(1000, REPEAT(2), CHAT("m"), EXPECT_HONEST, AGAIN, DONE);
+    EXPECT_U64(atomic_load(&member("a")->cell->door), CELL_DOOR_CLOSED);
+    RUN(1000, CHAT("m"), EXPECT_HONEST, DONE); /* the third in a row */
+    EXPECT_U64(atomic_load(&member("a")->cell->door), CELL_DOOR_OPEN);
+    rig_end_hard();
+}
+
 /* No head in time counts against the engine, whichever model was asked for; answers do not. */
 static void round_timeouts_open(void)
 {
@@ -686,9 +708,10 @@ const struct scenario *scenarios_gate_round(void)
             round_of_black_holes) ROW(round_answers) ROW(round_own_urls) ROW(round_errors_and_times)
             ROW(round_bad_is_asked_sooner) ROW(round_one_is_enough) ROW(round_leaves_requests_alone)
                 ROW(round_waits_for_bad_ones) ROW(round_dead_engine_behind_a_living_babysitter)
-                    ROW(round_trials_that_break) ROW(round_timeouts_open) ROW(round_one_trial)
-                        ROW(round_trial_lapses) ROW(round_return_is_tried_at_once)
-                            ROW(round_host_vanishes) ROW(round_words_are_apart){NULL, NULL},
+                    ROW(round_trials_that_break) ROW(round_whole_replies_forgive)
+                        ROW(round_timeouts_open) ROW(round_one_trial) ROW(round_trial_lapses)
+                            ROW(round_return_is_tried_at_once) ROW(round_host_vanishes)
+                                ROW(round_words_are_apart){NULL, NULL},
     };
 
     return all;
