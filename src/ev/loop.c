@@ -102,6 +102,8 @@ int loop_create(struct loop **ret)
         return loop_err(r);
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN); /* by which other servers open their logs anew: it ends nothing */
+    signal(SIGUSR2, SIG_IGN);
     list_init(&l->graves);
     l->deadlines = deadlines_create();
     l->read_buffer = mem_alloc(LOOP_READ_BYTES);

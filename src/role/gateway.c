@@ -8,6 +8,7 @@
 #include "role/gateway.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -255,6 +256,7 @@ static int run(int argc, char **argv)
     struct arena arena;
     int r;
 
+    (void)signal(SIGHUP, SIG_IGN); /* for the master, whoever else is told by the way */
     arena_init(&arena, NULL);
     r = role_start(gateway_command(), argc, argv, &arena, &flags, NULL);
     if (r < 0)

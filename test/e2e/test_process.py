@@ -187,6 +187,19 @@ def test_a_second_sigterm_cuts(bench):
     assert up.wait_exit() == 0 and watch.seconds() < 2 * SLOW
 
 
+def test_signals_that_mean_nothing_end_nothing(bench):
+    """A log rotation's SIGUSR1 ended the master with all its engines; SIGHUP for all of us ended the gateway."""
+    up = bench.up({"engine": [mock_unit("tiny")]})
+    before = up.wait_unit("tiny", "ready")["pid"], up.gateway_pid()
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+        os.kill(up.gateway_pid(), number)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        up.signal(number)
+    assert up.chat().status == 200
+    assert (up.unit("tiny")["pid"], up.gateway_pid()) == before
+    assert up.metric("inferd_gateway_starts_total") == 1
+
+
 def test_an_end_before_it_is_ready(bench):
     for pause in (0, 0.01, 0.05):
         up = bench.up({"engine": [mock_unit("tiny")]}, wait=False)
