@@ -33,6 +33,9 @@ enum {
     X(T, header, LIST, UNSET, 0, 32, RESTART,                                                      \
       "A further header of each request, \"Name: value\", as for a key.")                          \
     X(T, only, LIST, UNSET, 0, 64, RESTART, "A row of the table; may be given again. Unset: all.") \
+    X(T, patience, U32, 1, 1, 20, RESTART,                                                         \
+      "So many times as long may everything take, an inferd of its own having limits that are as " \
+      "much longer: for a machine that does other things.")                                        \
     X(T, list, BOOL, false, 0, 0, RESTART, "Prints the table and does nothing.")                   \
     X(T, json, BOOL, false, 0, 0, RESTART, "Prints one JSON object instead of text.")
 
@@ -210,15 +213,17 @@ static int open_stage(struct chaos *c)
 
 static int open_run(struct chaos *c)
 {
-    struct chaos_run_conf conf = {
-        .model = c->options.model, .solo = c->options.model, .settle_ms = SETTLE_TARGET_MS};
+    struct chaos_run_conf conf = {.model = c->options.model,
+                                  .solo = c->options.model,
+                                  .patience = c->options.patience,
+                                  .settle_ms = SETTLE_TARGET_MS};
     struct addr at;
     int r;
 
     conf.target = (struct chaos_target){
         .host = c->url.host, .port = c->url.port, .origin = c->url.origin, .prefix = c->url.prefix};
     if (!c->options.target.p) {
-        r = chaos_gateway_start(&c->w, c->at, &at, &c->gateway);
+        r = chaos_gateway_start(&c->w, c->at, conf.patience, &at, &c->gateway);
         if (r < 0)
             return r;
         c->origin = buf_make(ADDR_TEXT_MAX);

@@ -29,14 +29,14 @@ struct chaos_gateway {
 static const char conf_text[] = "[[listen]]\n"
                                 "address = \"127.0.0.1:0\"\n"
                                 "[limits]\n"
-                                "connect_ms = 500\n"
-                                "first_byte_ms = 1500\n"
-                                "idle_ms = 1000\n"
-                                "queue_ms = 2000\n"
+                                "connect_ms = %u\n"
+                                "first_byte_ms = %u\n"
+                                "idle_ms = %u\n"
+                                "queue_ms = %u\n"
                                 "drain_ms = 1000\n"
                                 "[probe]\n"
                                 "interval_ms = 200\n"
-                                "timeout_ms = 200\n"
+                                "timeout_ms = %u\n"
                                 "[[remote]]\n"
                                 "name = \"one\"\n"
                                 "url = \"http://127.0.0.1:%u\"\n"
@@ -55,14 +55,15 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return 0;
 }
 
-static int write_conf(const char *path, const struct addr engines[2])
+static int write_conf(const char *path, const struct addr engines[2], unsigned patience)
 {
     FILE *f = fopen(path, "we");
     bool good;
 
     if (!f)
         return -E_IO;
-    good = fprintf(f, conf_text, engines[0].port, engines[1].port) > 0;
+    good = fprintf(f, conf_text, 500 * patience, 1500 * patience, 1000 * patience, 2000 * patience,
+                   200 * patience, engines[0].port, engines[1].port) > 0;
     return fclose(f) == 0 && good ? 0 : -E_IO;
 }
 
@@ -99,7 +100,7 @@ static bool is_there(void *ctx)
 }
 
 static int start(struct chaos_wait *w, struct chaos_gateway *g, const struct addr engines[2],
-                 struct addr *at)
+                 unsigned patience, struct addr *at)
 {
     _cleanup_(mem_cleanup) char *conf = mem_printf("%s/inferd.toml", g->folder);
     _cleanup_(mem_cleanup) char *run = mem_printf("%s/run", g->folder);
@@ -109,7 +110,7 @@ static int start(struct chaos_wait *w, struct chaos_gateway *g, const struct add
                                 "--runtime-dir", run,   "--state-dir", state,
                                 "--ready-file",  ready, NULL};
     struct start s = {.g = g, .ready = ready, .at = at};
-    int r = write_conf(conf, engines);
+    int r = write_conf(conf, engines, patience);
 
     if (r == 0)
         r = chaos_process_start(w->loop, argv, &g->process);
@@ -121,8 +122,8 @@ static int start(struct chaos_wait *w, struct chaos_gateway *g, const struct add
     return -E_TIMEOUT;
 }
 
-int chaos_gateway_start(struct chaos_wait *w, const struct addr engines[2], struct addr *at,
-                        struct chaos_gateway **ret)
+int chaos_gateway_start(struct chaos_wait *w, const struct addr engines[2], unsigned patience,
+                        struct addr *at, struct chaos_gateway **ret)
 {
     const char *where = getenv("TMPDIR");
     struct chaos_gateway *g = xnew(struct chaos_gateway);
@@ -130,7 +131,7 @@ int chaos_gateway_start(struct chaos_wait *w, const struct addr engines[2], stru
 
     g->folder = mem_printf("%s/inferd-chaos.XXXXXX", where && *where ? where : "/tmp");
     if (mkdtemp(g->folder) && chmod(g->folder, 0755) == 0) /* its gateway may be another user */
-        r = start(w, g, engines, at);
+        r = start(w, g, engines, patience, at);
     if (r < 0) {
         (void)fprintf(stderr, "Error: no gateway in %s: %s\n", g->folder, err_text(r));
         chaos_gateway_end(w, &g);

@@ -58,14 +58,20 @@ static void note_sent(struct chaos_run *run)
     run->sent_us[run->sent_n++] = loop_now_us(run->w->loop);
 }
 
-static size_t sent_within(const struct chaos_run *run, uint64_t us)
+/* Requests of the `us` before `began_us` and of all the time since: more than any window of that
+ * length had, however long the row took. */
+static size_t sent_within(const struct chaos_run *run, uint64_t us, uint64_t began_us)
 {
-    uint64_t now = loop_now_us(run->w->loop);
     size_t n = run->sent_n;
 
-    while (n > 0 && run->sent_us[n - 1] + us >= now)
+    while (n > 0 && run->sent_us[n - 1] + us >= began_us)
         n--;
     return run->sent_n - n;
+}
+
+static unsigned patient(const struct chaos_run *run, unsigned ms)
+{
+    return ms * run->conf.patience;
 }
 
 static struct str model_of(const struct chaos_run *run)
@@ -151,7 +157,7 @@ static bool settled(const struct chaos_run *run, const uint64_t before[CHAOS_ENG
 /* False: an engine is not asked any more, in all that time. */
 static bool settle(struct chaos_run *run)
 {
-    uint64_t end = loop_now_us(run->w->loop) + run->conf.settle_ms * 1000ull;
+    uint64_t end = loop_now_us(run->w->loop) + run->conf.settle_ms * run->conf.patience * 1000ull;
     uint64_t before[CHAOS_ENGINES];
     unsigned good = 0;
     bool both = false;
@@ -254,7 +260,7 @@ static void play(struct chaos_run *run)
     (void)chaos_process_wait(run->w, 3 * PATIENCE_MS, all_ended, run);
     deadline_stop(&run->due);
     chaos_client_drop_all(run->client);
-    (void)chaos_process_wait(run->w, row->gone_ms, engines_quiet, run);
+    (void)chaos_process_wait(run->w, patient(run, row->gone_ms), engines_quiet, run);
 }
 
 /* ---- the judgement ---- */
@@ -297,7 +303,7 @@ static void judge_fields(struct chaos_result *r, const struct chaos_reply *reply
                row->retry_after);
 }
 
-static void judge_reply(struct chaos_result *r, const struct chaos_reply *reply)
+static void judge_reply(struct chaos_result *r, const struct chaos_reply *reply, unsigned most_ms)
 {
     const struct chaos_row *row = r->row;
     enum chaos_outcome o = reply->outcome;
@@ -312,8 +318,8 @@ static void judge_reply(struct chaos_result *r, const struct chaos_reply *reply)
         worsen(r, CHAOS_FAIL, "not %s%s%s", chaos_answer_words(row->want), reply->why ? ": " : "",
                reply->why ? reply->why : "");
     r->missed = r->missed || (row->want == CHAOS_GOOD && o != CHAOS_GOOD);
-    if (reply->us > row->ms * 1000ull)
-        worsen(r, CHAOS_SAFE, "%.2f s, at most %.2f s", (double)reply->us / 1e6, row->ms / 1e3);
+    if (reply->us > most_ms * 1000ull)
+        worsen(r, CHAOS_SAFE, "%.2f s, at most %.2f s", (double)reply->us / 1e6, most_ms / 1e3);
     r->seen[o]++;
     if (o != CHAOS_GOOD) {
         r->status = reply->status;
@@ -324,7 +330,7 @@ static void judge_reply(struct chaos_result *r, const struct chaos_reply *reply)
 }
 
 static void judge_record(struct chaos_result *r, const struct chaos_record *rec,
-                         const struct slot *s)
+                         const struct slot *s, unsigned gone_ms)
 {
     const struct chaos_row *row = r->row;
 
@@ -336,22 +342,24 @@ static void judge_record(struct chaos_result *r, const struct chaos_record *rec,
     if (row->gap_ms && rec->last_us - rec->first_us < row->gap_ms * 1000ull)
         worsen(r, CHAOS_SAFE, "asked again after %.2f s",
                (double)(rec->last_us - rec->first_us) / 1e6);
-    if (!row->gone_ms || rec->attempts == 0)
+    if (!gone_ms || rec->attempts == 0)
         return;
-    if (rec->open > 0 || rec->gone_us == 0 || rec->gone_us > s->ended_us + row->gone_ms * 1000ull)
-        worsen(r, CHAOS_FAIL, "the engine was not told within %.1f s", row->gone_ms / 1e3);
+    if (rec->open > 0 || rec->gone_us == 0 || rec->gone_us > s->ended_us + gone_ms * 1000ull)
+        worsen(r, CHAOS_FAIL, "the engine was not told within %.1f s", gone_ms / 1e3);
 }
 
-static void judge(struct chaos_run *run, struct chaos_result *r)
+static void judge(struct chaos_run *run, struct chaos_result *r, uint64_t began_us)
 {
     const struct chaos_row *row = run->row;
-    size_t budget = sent_within(run, CHAOS_BUDGET_MS * 1000ull) * CHAOS_BUDGET_PERCENT / 100;
+    uint64_t window_us = CHAOS_BUDGET_MS * 1000ull;
+    size_t budget = sent_within(run, window_us, began_us) * CHAOS_BUDGET_PERCENT / 100;
 
     for (unsigned i = 0; i < run->total; i++) {
         struct chaos_reply hung = {.outcome = CHAOS_HUNG, .us = 3ull * PATIENCE_MS * 1000};
 
-        judge_reply(r, run->slots[i].ended_us ? &run->slots[i].reply : &hung);
-        judge_record(r, &run->stage->records[i], &run->slots[i]);
+        judge_reply(r, run->slots[i].ended_us ? &run->slots[i].reply : &hung,
+                    patient(run, row->ms));
+        judge_record(r, &run->stage->records[i], &run->slots[i], patient(run, row->gone_ms));
     }
     if (budget < CHAOS_BUDGET_LEAST)
         budget = CHAOS_BUDGET_LEAST;
@@ -363,7 +371,7 @@ static void judge(struct chaos_run *run, struct chaos_result *r)
 static void judge_after(struct chaos_run *run, struct chaos_result *r)
 {
     for (unsigned i = 0; i < run->row->after; i++) {
-        if (ask_good(run, 1, run->row->ms))
+        if (ask_good(run, 1, patient(run, run->row->ms)))
             continue;
         worsen(r, CHAOS_SAFE, "afterwards: no good answer to request %u", i + 1);
         r->missed = true;
@@ -406,7 +414,7 @@ void chaos_run_row(struct chaos_run *run, const struct chaos_row *row, struct ch
         worsen(r, CHAOS_FAIL, "no engine process");
     } else {
         play(run);
-        judge(run, r);
+        judge(run, r, began);
     }
     judge_after(run, r);
     r->us = loop_now_us(run->w->loop) - began;

@@ -32,6 +32,7 @@ struct chaos_run_conf {
     struct str model; /* of both engines */
     struct str solo;  /* of the first alone; the same as `model`: the second is switched off */
     struct chaos_gateway *gateway; /* NULL: somebody else's */
+    unsigned patience;             /* so many times as long may everything take */
     unsigned settle_ms;            /* before a row, until both engines are asked again */
 };
 

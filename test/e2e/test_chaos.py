@@ -16,7 +16,7 @@ def chaos(folder, *words, seconds=120):
 
 def test_the_table(tmp_path):
     """Every row pass or safe, none fail; what is left of it is nothing."""
-    done = chaos(tmp_path, "--json")
+    done = chaos(tmp_path, "--json", "--patience", "3")
     report = json.loads(done.stdout)
     told = "\n".join(f"{r['name']}: {r['verdict']}: {r['seen']}; {r['note']}" for r in report["rows"])
     assert report["fail"] == 0 and done.returncode == 0, told + done.stderr
@@ -26,7 +26,7 @@ def test_the_table(tmp_path):
 
 
 def test_one_row(tmp_path):
-    done = chaos(tmp_path, "--only", "stream-reset")
+    done = chaos(tmp_path, "--only", "stream-reset", "--patience", "20")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = done.stdout.splitlines()
     assert rows[0].startswith("stream-reset") and " pass " in rows[0]
