@@ -34,7 +34,8 @@
     X(T, drain_ms, U32, 30000, 0, 86400000, RELOAD,                                                \
       "At the end: how long requests may take to finish.")                                         \
     X(T, linger_ms, U32, 2000, 1, 60000, RELOAD,                                                   \
-      "How long an early reply's connection still reads and drops before it closes.")              \
+      "How long an early reply's connection still reads and drops before it closes, and "          \
+      "again for each 256 KiB that come; 16 MiB at most.")                                         \
     X(T, head_bytes, U32, 32768, 1024, 65535, RELOAD, "A request head (431 beyond it).")           \
     X(T, request_line_bytes, U32, 8192, 256, 65535, RELOAD, "A request line (414 beyond it).")     \
     X(T, headers, U32, 100, 8, 255, RELOAD, "Header fields of a request (431 beyond it).")         \

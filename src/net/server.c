@@ -16,8 +16,9 @@
 #include "base/mem.h"
 
 enum {
-    LINGER_BYTES = 64 * 1024,
-    RATE_TICK_MS = 1000, /* how often the body rate is settled */
+    LINGER_BYTES = 16 << 20,       /* who still sends its body reads the reply, not a reset */
+    LINGER_STEP_BYTES = 256 << 10, /* and has linger_ms for each of these */
+    RATE_TICK_MS = 1000,           /* how often the body rate is settled */
     PIPELINED_BYTES =
         HTTP1_HEAD_BYTES_MAX + 64 * 1024, /* what one read can leave behind a request */
     SHED_LOOKS = 64,                      /* idle connections looked at for one that may go */
@@ -148,6 +149,20 @@ static void gone(struct conn *c, int err, enum stream_end how)
 }
 
 /* ---- the end of a connection that still has something to say ---- */
+
+/* Dropped; a client that goes on sending gets more time for it, one that trickles does not. */
+static void linger_on(struct conn *c, size_t n)
+{
+    uint32_t steps = (LINGER_BYTES - c->linger_left) / LINGER_STEP_BYTES;
+
+    if (n >= c->linger_left) {
+        conn_close(c, STREAM_CLOSE);
+        return;
+    }
+    c->linger_left -= (uint32_t)n;
+    if ((LINGER_BYTES - c->linger_left) / LINGER_STEP_BYTES > steps)
+        deadline_arm(c->server->loop, &c->deadline, state_limit_ms(c), on_deadline);
+}
 
 static void begin_linger(struct conn *c)
 {
@@ -504,10 +519,7 @@ static void feed(struct conn *c, const char *p, size_t n)
             stash(c, p, n);
             break;
         case CONN_LINGER:
-            if (n >= c->linger_left)
-                conn_close(c, STREAM_CLOSE);
-            else
-                c->linger_left -= (uint32_t)n;
+            linger_on(c, n);
             break;
         case CONN_CLOSED:
             return;

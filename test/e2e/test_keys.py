@@ -170,6 +170,20 @@ def test_an_engines_own_path_needs_every_model(bench, ring):
             assert c.reply(method).json() == {"path": "/slots"}
 
 
+def test_a_refusal_reaches_who_is_still_sending(bench, ring):
+    """A prompt with pictures in it: what its client reads, once it has sent all of it, is the answer and no reset."""
+    engine = bench.engine()
+    poor = ring.new("poor", "--requests-per-minute", "1")
+    up = up_with(bench, ring, engine, limits={"body_bytes": 9 << 20})
+    assert up.get("/v1/models", headers=bearer(poor)).status == 200
+    for headers, size, status in (([], 8, 401), (bearer(poor), 8, 429), (bearer(ring.new("good")), 10, 413)):
+        with up.open() as c:
+            c.send(c.format("POST", "/v1/chat/completions", body=b" " * (size << 20), headers=headers))
+            assert c.reply().status == status
+            assert c.end() == "fin"
+    assert not engine.requests
+
+
 # ---- what clients make of it ----
 
 

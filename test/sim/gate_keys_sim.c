@@ -179,6 +179,43 @@ static void keys_tokens_of_the_refused(void)
     rig_end();
 }
 
+#define ASK(most) POST_WITH(CHAT_PATH, ALICE, "{\"model\":\"m\",\"messages\":[],\"" most "\":5}")
+#define SAYS_80(status)                                                                            \
+    SEND("HTTP/1.1 " status "\r\nx-ratelimit-remaining-tokens: 99\r\ncontent-length: 80\r\n\r\n"), \
+        FILL(80)
+#define EXPECT_LEFT(n) EXPECT_FIELD("x-ratelimit-remaining-tokens", n)
+#define LEFT(n) GET_AS(ALICE, "/v1/models"), EXPECT_WHOLE(200), EXPECT_LEFT(n)
+
+/* What the request bounds is reserved, whichever field says it, and told instead of what the engine
+ * says of its own limits; an answer without usage is settled by its bytes; an error costs nothing.
+ */
+static void keys_tokens_are_told(void)
+{
+    begin();
+    rig_key("alice", SECRET_A, MODELS(M("*")))->tokens_per_minute = 60; /* one a second */
+    SCRIPT(engine, EXPECT_CHAT, SAYS_80("200 OK"), EXPECT_CHAT, SAYS_80("500 Oh"), EXPECT_CHAT,
+           SAYS_80("200 OK"), EXPECT_CHAT, SAYS_80("200 OK"), EXPECT_CLOSED, DONE);
+    ENGINE_START("a", &at, engine);
+    rig_start();
+    RUN(400000, ASK("max_tokens"), EXPECT_WHOLE(200), EXPECT_LEFT("44"), LEFT("29"), PAUSE(60000),
+        ASK("max_tokens"), EXPECT_WHOLE(500), EXPECT_LEFT("44"), LEFT("60"),
+        ASK("max_completion_tokens"), EXPECT_WHOLE(200), EXPECT_LEFT("41"), PAUSE(60000),
+        ASK("max_output_tokens"), EXPECT_WHOLE(200), EXPECT_LEFT("42"), DONE);
+    rig_end();
+}
+
+/* To a key without rates an engine's own are passed on. */
+static void keys_without_rates_see_the_engines(void)
+{
+    begin();
+    (void)rig_key("alice", SECRET_A, MODELS(M("*")));
+    SCRIPT(engine, EXPECT_CHAT, SAYS_80("200 OK"), EXPECT_CLOSED, DONE);
+    ENGINE_START("a", &at, engine);
+    rig_start();
+    RUN(1000, ASK("max_tokens"), EXPECT_WHOLE(200), EXPECT_LEFT("99"), DONE);
+    rig_end();
+}
+
 static void revoke(struct peer *p, void *arg)
 {
     (void)p, (void)arg;
@@ -305,9 +342,10 @@ const struct scenario *scenarios_gate_keys(void)
         ROW(keys_who_may_ask) ROW(keys_concurrency) ROW(keys_concurrency_of_the_gone)
             ROW(keys_requests_per_minute) ROW(keys_tokens_per_minute)
                 ROW(keys_refused_for_tokens_are_no_requests) ROW(keys_tokens_of_the_refused)
-                    ROW(keys_revoked_under_a_connection) ROW(keys_revoked_under_a_body)
-                        ROW(keys_rates_outlive_reloads) ROW(keys_failures_of_an_address)
-                            ROW(keys_failures_behind_a_proxy){NULL, NULL},
+                    ROW(keys_tokens_are_told) ROW(keys_without_rates_see_the_engines)
+                        ROW(keys_revoked_under_a_connection) ROW(keys_revoked_under_a_body)
+                            ROW(keys_rates_outlive_reloads) ROW(keys_failures_of_an_address)
+                                ROW(keys_failures_behind_a_proxy){NULL, NULL},
     };
 
     return all;
