@@ -60,8 +60,8 @@ struct log_conf {
 /* Starts the log thread. Until then, and after log_fini(), records go to stderr at once, whole,
  * with write(2). No other thread may log during log_init() and log_fini(). */
 int log_init(const struct log_conf *conf) MUSTCHECK;
-/* Writes what is there, unless the reader makes no room for 200 ms, and ends the log thread. At most
- * 1.5 s. */
+/* Writes what is there, unless the reader makes no room for 200 ms, and ends the log thread. At
+ * most 1.5 s. */
 void log_fini(void);
 
 /* Any thread, any time; take effect with the next record. */
