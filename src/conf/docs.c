@@ -20,7 +20,8 @@ static const char *const prose[] = {
     "file over the default. The key `k_x` of table `[t]` is the flag `--t-k-x` and the variable "
     "`INFERD_T_K_X`; keys at the top level have no table in their names (`lanes` is `--lanes` and "
     "`INFERD_LANES`). `--listen`, which may be repeated, replaces all `[[listen]]` tables, as does "
-    "`INFERD_LISTEN` with commas. Engines, remotes and aliases are for the file only.",
+    "`INFERD_LISTEN` with commas. Engines, remotes, aliases and all other lists are for the file "
+    "only.",
     "Unknown keys are errors. `inferd check` shows all mistakes of a file with line, key and "
     "bound, "
     "and `inferd check --dump` every value with the place it comes from. SIGHUP or `inferd ctl "
@@ -163,15 +164,19 @@ static void markdown_text(struct str text, struct buf *out)
     }
 }
 
-/* "`--limits-x` | `INFERD_LIMITS_X`". */
-static void markdown_names(struct buf *out, const struct place *place, const char *key)
+/* "`--limits-x` | `INFERD_LIMITS_X`"; a list has neither. */
+static void markdown_names(struct buf *out, const struct place *place, const struct option *o)
 {
     char memory[PATH_BYTES];
     struct buf path = buf_on(memory, sizeof memory);
 
+    if (!option_is_scalar(o)) {
+        buf_text(out, "| | ");
+        return;
+    }
     buf_add(&path, place->path);
     buf_text(&path, path.n ? "." : "");
-    buf_text(&path, key);
+    buf_text(&path, o->key);
     buf_text(out, "`--");
     option_flag_name(buf_str(&path), out);
     buf_text(out, "` | `");
@@ -187,7 +192,7 @@ static void markdown_row(struct buf *out, const struct place *place, const struc
     bounds(o, out);
     buf_text(out, " | ");
     if (place->flags)
-        markdown_names(out, place, o->key);
+        markdown_names(out, place, o);
     markdown_text(str_of(o->text), out);
     buf_text(out, o->when == OPTION_RESTART ? " *restart* |\n" : " |\n");
 }
