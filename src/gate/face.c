@@ -10,7 +10,7 @@
 #include "base/jsonw.h"
 #include "gate/control_priv.h"
 
-enum { REPLY_BYTES = 8 << 20, CONNECTIONS_MAX = 256, RETRY_AFTER_S = 5 };
+enum { REPLY_BYTES = 8 << 20, URL_BYTES = 320, CONNECTIONS_MAX = 256, RETRY_AFTER_S = 5 };
 
 static bool serves(const struct control *c)
 {
@@ -63,7 +63,13 @@ static unsigned write_health(struct control *c, struct buf *out)
 static unsigned write_info(struct control *c, struct buf *out)
 {
     const struct registry_settings *s = c->settings.registry;
+    bool ip6 = str_find(s->shown.host, ':') < s->shown.host.n;
+    char memory[URL_BYTES];
+    struct buf url = buf_on(memory, sizeof memory);
     struct jsonw w = jsonw_make(out);
+
+    buf_printf(&url, ip6 ? "http://[%.*s]:%u" : "http://%.*s:%u", STR_ARGS(s->shown.host),
+               s->shown.port + 1U);
 
     jsonw_begin_object(&w);
     jsonw_key(&w, "babysitter");
@@ -79,7 +85,7 @@ static unsigned write_info(struct control *c, struct buf *out)
     jsonw_str(&w, s->name);
     put_status(c, &w);
     jsonw_key(&w, "url");
-    jsonw_str(&w, s->shown.origin);
+    jsonw_str(&w, buf_str(&url));
     jsonw_end_object(&w);
     return 200;
 }
@@ -90,6 +96,12 @@ static unsigned write_models(struct control *c, struct buf *out, struct fault *f
         .snap = c->snap, .path = STR("/v1/models"), .wall_s = loop_wall_us(c->loop) / 1000000};
 
     return c->gate->api->own(&q, out, f);
+}
+
+static bool is_known(struct str path)
+{
+    return str_eq(path, STR("/health")) || str_eq(path, STR("/info")) ||
+           str_eq(path, STR("/models"));
 }
 
 /* The status; 0 with *f filled. */
@@ -104,20 +116,30 @@ static unsigned answer(struct control *c, const struct exchange *x, struct buf *
     }
     CHECK(x->head);
     path = http1_str(x->head_bytes, x->head->path);
-    if (!c->snap || !c->settings.registry) {
-        fault_set(f, FAULT_no_healthy_service, "This service is starting");
-    } else if (x->head->method != HTTP1_GET && x->head->method != HTTP1_HEAD) {
-        fault_set(f, FAULT_method_not_allowed, "This path takes GET");
-    } else if (str_eq(path, STR("/health"))) {
-        return write_health(c, out);
-    } else if (str_eq(path, STR("/info"))) {
-        return write_info(c, out);
-    } else if (str_eq(path, STR("/models"))) {
-        return write_models(c, out, f);
-    } else {
+    if (!is_known(path))
         fault_set(f, FAULT_not_found, "There is no such path");
-    }
+    else if (x->head->method != HTTP1_GET && x->head->method != HTTP1_HEAD)
+        fault_set(f, FAULT_method_not_allowed, "This path takes GET");
+    else if (!c->snap || !c->settings.registry)
+        fault_set(f, FAULT_no_healthy_service, "This service is starting");
+    else if (str_eq(path, STR("/health")))
+        return write_health(c, out);
+    else
+        return str_eq(path, STR("/info")) ? write_info(c, out) : write_models(c, out, f);
     return 0;
+}
+
+/* A client that has gone meanwhile is not told, and the exchange ends all the same. */
+static void send_json(struct exchange *x, unsigned status, const struct buf *body)
+{
+    struct iovec iov = {(void *)(uintptr_t)body->p, body->n};
+
+    exchange_reply(x, status);
+    exchange_field(x, STR("content-type"), STR("application/json"));
+    if (status == 405)
+        exchange_field(x, STR("allow"), STR("GET, HEAD"));
+    if (exchange_start(x, EXCHANGE_LENGTH, body->n) == 0 && !x->reply_done)
+        (void)!exchange_send(x, &iov, 1, true);
 }
 
 static void reply(struct control *c, struct exchange *x)
@@ -133,7 +155,7 @@ static void reply(struct control *c, struct exchange *x)
         buf_clear(&out);
         c->gate->api->render_fault(&f, &out);
     }
-    exchange_reply_whole(x, status, STR("application/json"), buf_str(&out));
+    send_json(x, status, &out);
     buf_fini(&out);
     exchange_end(x);
 }

@@ -86,9 +86,11 @@ def test_the_port_behind(bench):
                       "infinilm_server_running": True, "service": "n", "status": "healthy"}
     assert [m["id"] for m in raw.get(face, "/models").json()["data"]] == ["tiny"]
     info = raw.get(face, "/info").json()
-    assert (info["name"], info["port"], info["host"]) == ("n", port + 1, "127.0.0.1")
+    assert (info["name"], info["port"], info["host"], info["url"]) == ("n", port + 1, "127.0.0.1", f"http://{face}")
     assert raw.exchange(face, "HEAD", "/health").status == 200
-    assert raw.exchange(face, "POST", "/health", b"x").status == 405
+    refused = raw.exchange(face, "POST", "/health", b"x")
+    assert refused.status == 405 and refused["allow"] == "GET, HEAD"
+    assert raw.exchange(face, "POST", "/nope", b"x").status == 404
     assert raw.get(face, "/v1/models").status == 404
     until(lambda: r.get("/services/n-a/health")["health_status"] == "healthy", "the registry's probe", 5 * SLOW)
     up.ctl("stop", "a")
