@@ -505,6 +505,14 @@ def test_a_deaf_engine_is_killed_after_its_grace(bench):
     assert sitter.wait_exit() == 0 and 4 <= watch.seconds() < 4 + 3 * SLOW and not alive(pid)
 
 
+def test_a_frozen_engine_hears_that_it_is_to_end(bench):
+    sitter = bench.sitter(models=["m1"], config={"babysitter": {"stop_grace": 600}}).wait_state("ready")
+    pid = sitter.child()
+    os.kill(pid, signal.SIGSTOP)
+    sitter.signal(signal.SIGTERM)
+    assert sitter.wait_exit() == 0 and not alive(pid)
+
+
 def test_a_second_signal_kills(bench):
     sitter = bench.sitter(models=["m1"], mock_args=["--ignore-sigterm"], config={"babysitter": {"stop_grace": 600}}).wait_state("ready")
     pid = sitter.child()
