@@ -154,6 +154,7 @@ def test_nothing_is_dropped(bench):
         t.start()
     try:
         for i in range(20):
+            until(lambda n=done[0]: done[0] > n + 1 or failed, "requests are answered between two reloads")
             if i % 2:
                 reload(up, "broken", ok=False)
             else:
