@@ -155,7 +155,8 @@ def test_every_endpoint_with_every_kind_of_key(bench, ring):
 def test_an_engines_own_path_needs_every_model(bench, ring):
     """What it does there may be about any model, so a key for all that there are today is not enough."""
     engine = bench.engine(lambda c: c.reply({"path": c.target}), models=("tiny", "other"), gets=False)
-    every, named, prefix = ring.new("every"), ring.new("named", "--models", "tiny,other"), ring.new("prefix", "--models", "tiny,o*")
+    every, named = ring.new("every"), ring.new("named", "--models", "tiny,other")
+    prefix = ring.new("prefix", "--models", "tiny,o*")
     up = up_with(bench, ring, engine, remote=[remote(engine, models=["tiny", "other"], passthrough=["/slots"])])
     for method in ("GET", "POST", "DELETE"):
         with up.open() as c:
