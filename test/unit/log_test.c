@@ -198,7 +198,7 @@ static void test_dates(void **state)
         {4107542399 * second, "2100-02-28T23:59:59.000000Z"},
         {253402300799 * second, "9999-12-31T23:59:59.000000Z"},
     };
-    struct str rest, line;
+    struct str rest, line = STR_NONE;
     struct sink s;
 
     (void)state;
