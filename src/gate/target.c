@@ -16,7 +16,7 @@ static unsigned dots(struct str segment)
 {
     unsigned n = 0;
 
-    while (segment.n > 0) {
+    while (segment.p && segment.n > 0) { /* behind the last slash there is none */
         bool escaped = segment.n >= 3 && str_caseeq(str_head(segment, 3), STR("%2e"));
 
         if ((!escaped && segment.p[0] != '.') || n == 2)

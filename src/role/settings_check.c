@@ -163,9 +163,9 @@ static bool is_origin(struct str s)
     size_t colon;
     uint64_t port = 1;
 
-    if (at == s.n || !all_of(str_head(s, at), "+-."))
+    if (at == s.n || host.n == 0 || !all_of(str_head(s, at), "+-."))
         return false;
-    if (host.n && host.p[0] == '[')
+    if (host.p[0] == '[')
         colon = str_find(host, ']') + 1;
     else
         colon = str_find(host, ':');
