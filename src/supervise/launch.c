@@ -110,7 +110,7 @@ struct variables {
 
 static bool names(const char *variable, struct str name)
 {
-    return strncmp(variable, name.p, name.n) == 0 && variable[name.n] == '=';
+    return str_starts(str_of(variable), name) && variable[name.n] == '=';
 }
 
 /* `text` is "NAME=value"; replaces a variable of that name. */
