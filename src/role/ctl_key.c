@@ -494,6 +494,10 @@ static int key_list(struct ctl *ctl)
 
     if (r == 0)
         r = read_file(&e);
+    if (r == 0 && !e.exists) {
+        ctl_complain("%s: there is no such file; `key new` makes it", e.path);
+        r = -E_NOT_FOUND;
+    }
     if (r == 0 && ctl->flags->json)
         show_json(&e.keys, &out);
     else if (r == 0)

@@ -423,6 +423,8 @@ def test_whom_a_proxy_stands_for(bench, ring):
 
 
 def test_the_file(bench, ring):
+    done = ring.run("list", check=False)
+    assert (done.returncode, done.stdout) == (1, "") and "there is no such file" in done.stderr
     key = ring.new("Alice \"the first\"", "--models", "tiny,llama-*", "--concurrency", "2", "--requests-per-minute", "60",
                    "--tokens-per-minute", "100000")
     assert key.startswith("inf_") and len(key) == 4 + 12 + 1 + 43
