@@ -21,6 +21,15 @@ def first_line(command):
     return (done.stdout + done.stderr).strip().split("\n")[0]
 
 
+def grouping():
+    """Whether each session is a group of its own to the scheduler: a relay then waits longer for its turn."""
+    try:
+        with open("/proc/sys/kernel/sched_autogroup_enabled", encoding="utf-8") as f:
+            return f"sched_autogroup_enabled={f.read().strip()}"
+    except OSError:
+        return "no sched_autogroup"
+
+
 def machine():
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         cpu = re.search(r"model name\s*: (.*)", f.read())
@@ -29,7 +38,8 @@ def machine():
     versions = [re.sub(r".*version:? *", "", first_line(["nginx", "-v"])), re.sub(r" .*", "", re.sub(
         r"HAProxy version ", "HAProxy/", first_line(["haproxy", "-v"]))), re.sub(r" \[.*", "", first_line(["wrk", "-v"]))]
     return (f"{os.cpu_count()} cores ({cpu.group(1) if cpu else platform.machine()}), Linux "
-            f"{re.match(r'[0-9.]+', platform.release()).group(0).rstrip('.')}, {system}, {', '.join(versions)}")
+            f"{re.match(r'[0-9.]+', platform.release()).group(0).rstrip('.')} with {grouping()}, {system}, "
+            f"{', '.join(versions)}")
 
 
 def table(head, rows):
