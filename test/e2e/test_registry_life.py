@@ -504,7 +504,7 @@ def test_the_end(bench, hole, number):
     watch = Stopwatch()
     r.signal(number)
     assert idle.end() in ("fin", "reset")
-    refused = lambda: not _connects(r.address)
+    refused = lambda: not raw.connects(r.address)
     until(refused, "nothing is accepted")
     assert r.running() or watch.seconds() > 1.5
     assert r.wait_exit() == 0
@@ -524,21 +524,13 @@ def test_a_second_signal(bench, hole, number):
             until(lambda: r.metric("inferd_registry_probes_running") == 1, "the probe")
             watch = Stopwatch()
             r.signal(number)
-            until(lambda: not _connects(r.address), "it stops accepting")
+            until(lambda: not raw.connects(r.address), "it stops accepting")
             r.signal(number)
             assert r.wait_exit() == 0
             return watch.seconds()
 
     took = [end() for _ in range(3)]
     assert min(took) < 1.5, took  # 2 s are what the first signal alone gives; the machine may hold up some
-
-
-def _connects(address):
-    try:
-        raw.connect(address).close()
-        return True
-    except OSError:
-        return False
 
 
 def test_an_idle_registry_ends_at_once(bench):

@@ -28,14 +28,6 @@ def run(*args, env=None, program=None):
                           env={**{k: v for k, v in os.environ.items() if not k.startswith("INFERD")}, **(env or {})})
 
 
-def connects(address):
-    try:
-        raw.connect(address).close()
-        return True
-    except OSError:
-        return False
-
-
 def refused(reply, status, code):
     assert (reply.status, reply.error()["code"]) == (status, code), reply
     return reply
@@ -454,7 +446,7 @@ def test_open_requests_finish(bench, engine, number):
         c.request("POST", "/v1/chat/completions", json_body={"model": "tiny", "stream": True})
         reply = c.head()
         r.signal(number)
-        until(lambda: not connects(r.address), "nobody is let in")
+        until(lambda: not raw.connects(r.address), "nobody is let in")
         assert r.running()
         go.set()
         c.body(reply)
@@ -487,7 +479,7 @@ def test_a_second_signal_ends_it_at_once(bench, engine):
         stream.request("POST", "/v1/chat/completions", json_body={"model": "tiny", "stream": True})
         reply = stream.head()
         r.signal(signal.SIGTERM)
-        until(lambda: not connects(r.address), "nobody is let in")
+        until(lambda: not raw.connects(r.address), "nobody is let in")
         r.signal(signal.SIGINT)
         assert r.wait_exit() == 0
         stream.body(reply)
@@ -507,7 +499,7 @@ def test_a_closed_stdout_stops_nobody(bench, engine):
     port = net.free_port()
     with subprocess.Popen([PROGRAM, "router", "--router-port", str(port)], stdout=write, stderr=subprocess.DEVNULL) as p:
         try:
-            until(lambda: connects(f"127.0.0.1:{port}"), "it listens", 20)
+            until(lambda: raw.connects(f"127.0.0.1:{port}"), "it listens", 20)
             for _ in range(20):
                 assert raw.exchange(f"127.0.0.1:{port}", "GET", "/health").status == 200
             os.close(read)

@@ -268,15 +268,7 @@ def test_serving_rules(bench):
     assert names(address) == ["far"], "what does not concern it leaves it alone"
     up.write_config(config())
     up.ctl("reload")
-    until(lambda: not connects(address), "nobody listens any more")
-
-
-def connects(address):
-    try:
-        raw.connect(address).close()
-        return True
-    except OSError:
-        return False
+    until(lambda: not raw.connects(address), "nobody listens any more")
 
 
 def test_two_machines_and_a_router(bench):

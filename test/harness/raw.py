@@ -33,6 +33,15 @@ def connect(address, seconds=5.0, receive_buffer=None, source=None):
     return s
 
 
+def connects(address):
+    """Somebody listens there."""
+    try:
+        connect(address).close()
+        return True
+    except OSError:
+        return False
+
+
 class Broken(AssertionError):
     """The peer's bytes are not a reply."""
 
