@@ -93,7 +93,7 @@ def _machine():
     with open("/proc/meminfo", encoding="utf-8") as f:
         gib = int(re.search(r"MemTotal:\s+(\d+)", f.read()).group(1)) / (1 << 20)
     processor = models[0].strip() if models else platform.machine()
-    return f"{os.cpu_count()} x {processor}, {gib:.0f} GiB, Linux {platform.release()}"
+    return f"{os.cpu_count()} x {processor}, {gib:.0f} GiB, Linux {platform.release().split('-')[0]}"
 
 
 def _rows():
