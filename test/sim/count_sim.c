@@ -51,6 +51,18 @@ static unsigned how_many(void)
     "\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" fox\"},"                  \
     "\"finish_reason\":null}]}\n\n"
 
+/* An engine and a client with its fields that chat as often as is counted. */
+#define CHATS(engine, client, fields)                                                              \
+    SCRIPT(engine, REPEAT(0), EXPECT_CHAT_OR_END, REPLY_JSON(SAYS), AGAIN, DONE);                  \
+    static struct step client[] = {                                                                \
+        REPEAT(1),                                                                                 \
+        POST_WITH(CHAT_PATH, fields, QUESTION("")),                                                \
+        EXPECT_STATUS(200),                                                                        \
+        EXPECT_BODY(SAYS),                                                                         \
+        AGAIN,                                                                                     \
+        DONE,                                                                                      \
+    }
+
 static void prepare(void)
 {
     rig_begin(1);
@@ -79,15 +91,7 @@ static void chat(const struct step *engine, struct step *client)
 
 static void count_chat(void)
 {
-    SCRIPT(engine, REPEAT(0), EXPECT_CHAT_OR_END, REPLY_JSON(SAYS), AGAIN, DONE);
-    static struct step client[] = {
-        REPEAT(1),
-        POST_WITH(CHAT_PATH, SDK_FIELDS, QUESTION("")),
-        EXPECT_STATUS(200),
-        EXPECT_BODY(SAYS),
-        AGAIN,
-        DONE,
-    };
+    CHATS(engine, client, SDK_FIELDS);
 
     prepare();
     chat(engine, client);
@@ -96,15 +100,7 @@ static void count_chat(void)
 /* The same with a key that has every limit. */
 static void count_keyed(void)
 {
-    SCRIPT(engine, REPEAT(0), EXPECT_CHAT_OR_END, REPLY_JSON(SAYS), AGAIN, DONE);
-    static struct step client[] = {
-        REPEAT(1),
-        POST_WITH(CHAT_PATH, KEY_FIELDS, QUESTION("")),
-        EXPECT_STATUS(200),
-        EXPECT_BODY(SAYS),
-        AGAIN,
-        DONE,
-    };
+    CHATS(engine, client, KEY_FIELDS);
     struct key_conf *key;
 
     prepare();
@@ -118,15 +114,7 @@ static void count_keyed(void)
 /* With its two lines of log, in its own format. */
 static void count_router(void)
 {
-    SCRIPT(engine, REPEAT(0), EXPECT_CHAT_OR_END, REPLY_JSON(SAYS), AGAIN, DONE);
-    static struct step client[] = {
-        REPEAT(1),
-        POST_WITH(CHAT_PATH, SDK_FIELDS, QUESTION("")),
-        EXPECT_STATUS(200),
-        EXPECT_BODY(SAYS),
-        AGAIN,
-        DONE,
-    };
+    CHATS(engine, client, SDK_FIELDS);
 
     prepare();
     rig.gate.api = api_router(false);
